@@ -1,0 +1,32 @@
+# Each command runs in the test stand, which first brings what is missing: Electrum, a node, a server, the tools.
+RUN = python3 -m tests.stand run
+PEERS_FLAG = $(if $(filter rust,$(PEERS)),--peers)
+
+# What starts Electrum or other programs: levels 6 to 9 of the tests (CONTRIBUTING.md), and those of the stand.
+SLOW = tests/wallet tests/gui tests/interop tests/stand tests/test_assumptions.py tests/test_zip.py
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: ## a whole payjoin on a private test network (PEERS=rust: with payjoin-cli and payjoin-mailroom)
+	$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG)
+
+test: lint ## everything that is tested; CI runs this
+	$(RUN) --peers -- sh -ec 'coverage run -m pytest; report=$$(coverage report) || { echo "$$report"; exit 1; }'
+
+check: lint ## the fast tier, under a minute: what each commit passes
+	$(RUN) -- python -m pytest $(addprefix --ignore=,$(SLOW))
+
+lint: ## format, lint and types
+	$(RUN) -- sh -ec 'ruff format --check; ruff check; mypy'
+
+fix: ## let ruff repair what it can
+	$(RUN) -- sh -ec 'ruff format; ruff check --fix'
+
+zip: ## dist/payjoin-<version>.zip, with its SHA-256
+	python3 setup.py zip
+
+mailroom: ## the test directory and relay on loopback, to play with
+	$(RUN) -- python -m tests.mailroom
+
+.PHONY: help demo test check lint fix zip mailroom

@@ -1,0 +1,67 @@
+"""One session's way to its mailboxes: which relay carries a call, and whose fault a failure is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..errors import KeysRejected, TransientError
+from ..wire.mailbox import Call, read_poll, read_post
+from ..wire.ohttp import KeyConfig
+from .directory import Relays
+
+
+class Transport(Protocol):
+    """Carries opaque bytes to a directory through a relay."""
+
+    async def post(self, relay: str, directory: str, body: bytes) -> bytes:
+        """Return the answer's body. Raises TransientError."""
+
+    async def fetch_keys(self, relay: str | None, directory: str) -> KeyConfig:
+        """Return the directory's OHTTP keys. Raises TransientError."""
+
+
+class Mail:
+    """Polls go through one relay for as long as it works; an answer goes through another where two are left."""
+
+    def __init__(self, transport: Transport, relays: Relays, clock: Callable[[], float]) -> None:
+        """`clock` returns unix time in seconds."""
+        self._transport = transport
+        self._relays = relays
+        self._clock = clock
+        self._poll_relay: str | None = None
+
+    async def poll(self, directory: str, call: Call) -> bytes | None:
+        """Ask a mailbox; None while nothing lies in it. Raises TransientError."""
+        if self._poll_relay is None:
+            self._poll_relay = self._relays.choose(directory, now=self._clock())
+        try:
+            return read_poll(call, await self._carry(self._poll_relay, directory, call))
+        except TransientError:
+            self._poll_relay = None
+            raise
+
+    async def answer(self, directory: str, call: Call) -> None:
+        """Put something into a mailbox. Raises TransientError."""
+        relay = self._relays.choose(directory, avoid=self._poll_relay, now=self._clock())
+        read_post(call, await self._carry(relay, directory, call))
+
+    async def fetch_keys(self, directory: str) -> KeyConfig:
+        """Fetch the directory's OHTTP keys, through a relay too. Raises TransientError."""
+        relay = self._relays.choose(directory, now=self._clock())
+        try:
+            return await self._transport.fetch_keys(relay, directory)
+        except TransientError:
+            self._relays.failed(relay, now=self._clock())
+            raise
+
+    async def _carry(self, relay: str, directory: str, call: Call) -> bytes:
+        try:
+            body = await self._transport.post(relay, directory, call.body)
+        except KeysRejected:
+            raise  # the directory's word, well carried by the relay
+        except TransientError:
+            self._relays.failed(relay, now=self._clock())
+            raise
+        self._relays.succeeded(relay)
+        return body

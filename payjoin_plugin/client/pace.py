@@ -1,0 +1,54 @@
+"""How fast a session asks: the gap between polls, and the wait after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+QUICK = 1.0
+"""Seconds. An answer that comes sooner was no long poll: the directory answers at once, or holds a v1 sender."""
+
+MEAN_GAP = 5.0
+"""Seconds; the mean of the exponential gap after a quick answer (field practice, so that no rhythm tells who polls)."""
+
+LONGEST_GAP = 30.0
+"""Seconds."""
+
+FIRST_WAIT, GROWTH, LONGEST_WAIT, JITTER = 1.0, 1.5, 60.0, 0.5
+"""Seconds, factor, seconds, and the fraction by which each wait is moved at random."""
+
+
+class Pace:
+    """The gap between a session's polls: none after a long poll, a random one after a quick answer."""
+
+    def __init__(self) -> None:
+        self._asked_at: float | None = None
+        self._gap = 0.0
+
+    async def before_poll(self, now: float) -> None:
+        """Wait until the next poll may go out."""
+        if self._gap:
+            await asyncio.sleep(self._gap)
+            now += self._gap
+        self._asked_at, self._gap = now, 0.0
+
+    def answered(self, now: float) -> None:
+        """Note that a poll was answered at `now` (unix time in seconds)."""
+        if self._asked_at is not None and now - self._asked_at < QUICK:
+            self._gap = min(random.expovariate(1 / MEAN_GAP), LONGEST_GAP)
+
+
+class Backoff:
+    """The wait after a failure: 1 s, half as long again each time, at most a minute, jittered."""
+
+    def __init__(self) -> None:
+        self._wait = FIRST_WAIT
+
+    def next(self) -> float:
+        """Return the next wait in seconds."""
+        wait, self._wait = self._wait, min(self._wait * GROWTH, LONGEST_WAIT)
+        return wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+
+    def reset(self) -> None:
+        """Something worked."""
+        self._wait = FIRST_WAIT

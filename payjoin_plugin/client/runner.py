@@ -1,0 +1,319 @@
+"""The receiver's live task: look at the state, do its step, get an event, record it. The whole protocol on one screen.
+
+The order that makes a crash harmless is always the same: record what you are about to reveal, flush it to the disk,
+reveal it, record that you did. A step whose await ends after the session moved (Abort, a deleted request) drops its
+event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, assert_never
+
+from ..bip78.original import ChainFacts, Original, read_original
+from ..errors import DirectoryStatus, Fault, KeysRejected, OriginalRefused, SessionExpired, TransientError, WalletError
+from ..session.events import (
+    AcceptedOriginal,
+    Closed,
+    CommittedContribution,
+    Failure,
+    PostedProposal,
+    ReceiverEvent,
+    RefusedOriginal,
+    RenewedKeys,
+    RetrievedOriginal,
+    SignedProposal,
+)
+from ..session.log import Session
+from ..session.ports import EventStore, ReceiverWallet
+from ..session.receiver import (
+    BuildingProposal,
+    CheckingOriginal,
+    PostingError,
+    PostingProposal,
+    ProposalPosted,
+    ReceiverState,
+    SessionClosed,
+    Signing,
+    WaitingForOriginal,
+    created_of,
+    refused,
+)
+from ..session.status import Waiting
+from .mail import Mail
+from .pace import Backoff, Pace
+
+STALE_CHECK = 30
+"""Seconds after which an original is looked up again before it is answered."""
+
+LOOK_AGAIN = 2
+"""Seconds between looks at a wallet that cannot answer yet; Electrum tells nobody when it is unlocked."""
+
+
+class Policy(Protocol):
+    """The user's settings that a running session obeys, read at the moment of use."""
+
+    @property
+    def accept_v1_senders(self) -> bool:
+        """Whether senders of the old protocol are answered."""
+
+    @property
+    def ask_before_contributing(self) -> bool:
+        """Whether each answer needs the user's word."""
+
+
+class End(Enum):
+    """Why a runner stopped."""
+
+    CLOSED = "closed"
+    ANSWERED = "answered"
+    """The rest is the chain's to tell."""
+    EXPIRED = "expired"
+    SENDER_GONE = "sender_gone"
+    """A v1 sender did not wait long enough; no answer can reach them any more."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The user's word to answer now: for this one answer, and never stored."""
+
+    password: str | None = None
+
+
+class SenderGoneError(Exception):
+    """The directory has dropped the v1 sender's request."""
+
+
+class Runner:
+    """Drives one receiver session until it is closed, answered or expired. Lives on the event loop."""
+
+    def __init__(
+        self,
+        session: Session[ReceiverState, ReceiverEvent],
+        *,
+        wallet: ReceiverWallet,
+        mail: Mail,
+        store: EventStore,
+        policy: Policy,
+        clock: Callable[[], float],
+        record: Callable[[ReceiverState, ReceiverEvent], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """`record(state, event)` records `event` if the session still stands at `state`, and says whether it did.
+
+        `changed()` is called after every turn that a person may see. `clock` returns unix time in seconds.
+        """
+        self.session = session
+        self.waiting: Waiting | None = None
+        """Why the session waits for the wallet or the user."""
+        self.trouble: TransientError | WalletError | OSError | None = None
+        """What went wrong last, where it is being tried again."""
+        self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
+        self._clock, self._record, self._changed = clock, record, changed
+        self._pace, self._backoff = Pace(), Backoff()
+        self._consent: Consent | None = None
+        self._wake = asyncio.Event()
+        self._asked_at: float | None = None
+        self._checked_at: float | None = None
+
+    async def run(self) -> End:
+        """Drive the session. Cancel it at any moment: nothing that was revealed is forgotten."""
+        while True:
+            state = self.session.state
+            match state:
+                case SessionClosed():
+                    return End.CLOSED
+                case ProposalPosted():
+                    return End.ANSWERED
+            try:
+                event = await self._in_time(state)
+            except SessionExpired:
+                return End.EXPIRED
+            except SenderGoneError:
+                return End.SENDER_GONE
+            except (TransientError, WalletError, OSError) as trouble:
+                await self._rest(trouble)
+                continue
+            self.trouble = None
+            self._backoff.reset()
+            if event is not None and self._record(state, event):
+                self._changed()
+
+    async def _step(self, state: ReceiverState) -> ReceiverEvent | None:
+        match state:
+            case WaitingForOriginal():
+                return await self._poll(state)
+            case CheckingOriginal():
+                return await self._check(state)
+            case BuildingProposal():
+                return await self._contribute(state)
+            case Signing():
+                return await self._sign(state)
+            case PostingProposal():
+                return await self._answer(state)
+            case PostingError():
+                return await self._tell(state)
+            case ProposalPosted() | SessionClosed():
+                return None
+            case unreachable:
+                assert_never(unreachable)
+
+    async def _poll(self, state: WaitingForOriginal) -> RetrievedOriginal | Closed | None:
+        await self._pace.before_poll(self._clock())
+        content = await self._mail.poll(state.created.directory, state.poll())
+        self._pace.answered(self._clock())
+        return None if content is None else state.retrieved(content)
+
+    async def _check(self, state: CheckingOriginal) -> AcceptedOriginal | RefusedOriginal | None:
+        original = state.read(accept_v1=self._policy.accept_v1_senders)
+        if isinstance(original, RefusedOriginal):
+            return original
+        await self._wallet.ready()
+        self._asked_at = self._asked_at or self._clock()
+        return self._judge(state, original, await self._look_up(original))
+
+    async def _contribute(self, state: BuildingProposal) -> CommittedContribution | RefusedOriginal | None:
+        await self._wallet.ready()
+        if (reason := self._must_wait()) is not None:
+            await self._wait(reason)
+            return None
+        original = read_original(state.retrieved.original)
+        if self._checked_at is None or self._clock() - self._checked_at > STALE_CHECK:
+            self._asked_at = self._clock()
+            again = self._judge(
+                CheckingOriginal(state.created, state.retrieved), original, await self._look_up(original)
+            )
+            if isinstance(again, RefusedOriginal):
+                return again
+        # From here to the recorded event nothing is awaited: no other session can take the same coin.
+        if self._wallet.seen_elsewhere(original, self.session.id):
+            return refused(OriginalRefused(Fault.SEEN_BEFORE), accept_v1=True)
+        coin = state.choose(self._wallet.coins(original), exposed=self._wallet.exposed())
+        if coin is None:
+            await self._wait(Waiting.NO_COIN)
+            return None
+        self._stop_waiting()
+        limits = self._wallet.fee_limits(state.payment_sat)
+        return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
+
+    async def _sign(self, state: Signing) -> SignedProposal:
+        password = self._consent.password if self._consent else None
+        proposal = await self._wallet.sign(state.committed.proposal, state.committed.outpoints, password=password)
+        self._stop_waiting()
+        return state.signed(proposal)
+
+    async def _answer(self, state: PostingProposal) -> PostedProposal | None:
+        await self._store.flush()
+        if self.session.state is not state:
+            return None
+        try:
+            await self._mail.answer(state.created.directory, state.answer())
+        except DirectoryStatus as status:
+            if state.retrieved.reply_key is None and _says_gone(status):
+                raise SenderGoneError from status
+            raise
+        return PostedProposal()
+
+    async def _tell(self, state: PostingError) -> Closed | None:
+        await self._store.flush()
+        if self.session.state is not state:
+            return None
+        try:
+            await self._mail.answer(state.created.directory, state.answer())
+        except DirectoryStatus as status:
+            if state.retrieved.reply_key is not None or not _says_gone(status):
+                raise
+        return Closed(Failure())
+
+    # What surrounds a step
+
+    async def _in_time(self, state: ReceiverState) -> ReceiverEvent | None:
+        """Do the step of `state` before the session's time is over. Raises SessionExpired."""
+        expires_at = created_of(state).expires_at
+        left = expires_at - self._clock()
+        if left <= 0:
+            raise SessionExpired
+        try:
+            async with asyncio.timeout(left):
+                return await self._step(state)
+        except KeysRejected:
+            return await self._renew_keys(state)
+        except TimeoutError:
+            if self._clock() >= expires_at:
+                raise SessionExpired from None
+            raise
+
+    async def _renew_keys(self, state: ReceiverState) -> RenewedKeys:
+        created = created_of(state)
+        keys = await self._mail.fetch_keys(created.directory)
+        if keys == created.ohttp_keys:
+            raise KeysRejected
+        return RenewedKeys(keys)
+
+    async def _look_up(self, original: Original) -> ChainFacts:
+        return await self._wallet.look_up(original, self.session.id)
+
+    def _judge(
+        self, state: CheckingOriginal, original: Original, facts: ChainFacts
+    ) -> AcceptedOriginal | RefusedOriginal:
+        now = self._clock()
+        verdict = state.check(
+            original,
+            facts,
+            script_pubkey=self._wallet.script_of(state.created.address),
+            asked_for=now - (self._asked_at or now),
+        )
+        self._checked_at = now
+        return verdict
+
+    async def _rest(self, trouble: TransientError | WalletError | OSError) -> None:
+        self.trouble = trouble
+        self._changed()
+        wait = self._backoff.next()
+        if isinstance(trouble, DirectoryStatus) and trouble.retry_after is not None:
+            wait = max(wait, trouble.retry_after)
+        await asyncio.sleep(wait)
+
+    # Waiting for the wallet or the user
+
+    def answer_now(self, consent: Consent) -> None:
+        """Take the user's word: to answer all the same, or with this password."""
+        self._consent = consent
+        self._wake.set()
+
+    def wallet_changed(self) -> None:
+        """Look again: a coin may have come, or the wallet may be unlocked."""
+        self._wake.set()
+
+    def _must_wait(self) -> Waiting | None:
+        if self._policy.ask_before_contributing and self._consent is None:
+            return Waiting.NEEDS_APPROVAL
+        if self._wallet.locked() and (self._consent is None or self._consent.password is None):
+            return Waiting.LOCKED
+        return None
+
+    async def _wait(self, reason: Waiting) -> None:
+        if self.waiting is not reason:
+            self.waiting = reason
+            self._changed()
+            await self._store.flush()  # an original that is held is worth a payment
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _stop_waiting(self) -> None:
+        if self.waiting is not None:
+            self.waiting = None
+            self._changed()
+
+
+def _says_gone(status: DirectoryStatus) -> bool:
+    """Tell whether a PUT came too late (protocol: an outer 400 or 410, since the v1 sender's request has ended)."""
+    return not status.inner and status.status in (400, 410) and not isinstance(status, KeysRejected)

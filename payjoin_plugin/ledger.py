@@ -1,0 +1,147 @@
+"""One wallet's session logs: which sessions are open, recording, and what each event entails outside its log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from electrum.logging import Logger
+from electrum.transaction import Transaction
+
+from .errors import UnreadableLog
+from .session.events import AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
+from .session.log import Record, Session, decode_log, encode_record
+from .session.receiver import ReceiverState, apply, committed_contribution, created_of, held_original
+from .session.status import Status, read_head
+
+if TYPE_CHECKING:
+    from electrum.wallet import Abstract_Wallet
+
+    from .wallet.storage import WalletStore
+
+ReceiverSession = Session[ReceiverState, ReceiverEvent]
+
+
+def now() -> int:
+    """Return the unix time in seconds."""
+    return int(time.time())
+
+
+class Ledger(Logger):
+    """Recording is a dictionary write under the wallet's lock, on any thread; `store.flush()` is the barrier."""
+
+    def __init__(self, wallet: Abstract_Wallet, store: WalletStore) -> None:
+        Logger.__init__(self)
+        self.store = store
+        self._wallet = wallet
+        self.open: dict[str, ReceiverSession] = {}
+        """The sessions without `Closed`, expired ones too."""
+        self.unreadable: dict[str, UnreadableLog] = {}
+        """The logs that this version cannot read."""
+        self._paid_by: dict[str, frozenset[str]] = {}
+        """Original's txid → the addresses of ours that it pays."""
+        self._reserved: dict[str, int] = {}
+        """Outpoint → unix second until which it is kept out of other payments."""
+
+    def load(self) -> None:
+        """Fold the sessions that are not closed. A closed one is folded when somebody asks for it."""
+        for session_id in self.store.session_ids():
+            try:
+                if read_head(self.store.raw_log(session_id), now=now()).status in (Status.ACTIVE, Status.EXPIRED):
+                    self._adopt(self.session(session_id))
+            except UnreadableLog as unreadable:
+                self.unreadable[session_id] = unreadable
+                self.logger.warning(f"a session's log cannot be read and is left as it is: {unreadable}")
+
+    def knows(self, session_id: str) -> bool:
+        """Tell whether there is a log of that name."""
+        return session_id in self.store.session_ids()
+
+    def session(self, session_id: str) -> ReceiverSession:
+        """Return a session, live or folded from its log. Raises UnreadableLog."""
+        if (session := self.open.get(session_id)) is not None:
+            return session
+        return Session(session_id, self.store, apply, decode_log(self.store.raw_log(session_id), role="receiver"))
+
+    def of_request(self, request_id: str) -> ReceiverSession | None:
+        """Return the open session of a payment request."""
+        return self.open.get(self.store.session_of_request(request_id) or "")
+
+    def create(self, session_id: str, created: Created) -> ReceiverSession:
+        """Begin a log, in memory."""
+        record = Record(now(), created)
+        with self.store.lock:
+            self.store.create(session_id, role="receiver", record=encode_record(record))
+            session: ReceiverSession = Session(session_id, self.store, apply, [record])
+            self._adopt(session)
+        return session
+
+    def record(self, session: ReceiverSession, event: ReceiverEvent, *, after: ReceiverState | None = None) -> bool:
+        """Record `event` and, in the same save, what it entails. With `after`: only if the session stands there."""
+        with self.store.lock:
+            if not session.record(event, now=now(), after=after):
+                return False
+            match event:
+                case AcceptedOriginal():
+                    self._keep_original(session)
+                case CommittedContribution():
+                    self._expose(session, event)
+                case Closed():
+                    self.open.pop(session.id, None)
+                    self._release(session)
+                case _:
+                    pass
+        return True
+
+    def reserved_outpoints(self) -> set[str]:
+        """Return the coins in open proposals that have not expired."""
+        moment = now()
+        return {outpoint for outpoint, until in list(self._reserved.items()) if until > moment}
+
+    def exposed_outpoints(self) -> frozenset[str]:
+        """Return the coins that proposals have shown to somebody, finished or not."""
+        return self.store.exposed()
+
+    def held_addresses(self) -> set[str]:
+        """Return the addresses of ours that originals in our hands pay."""
+        originals = self.store.originals()
+        for txid in originals.keys() - self._paid_by.keys():
+            addresses = (txout.address for txout in Transaction(originals[txid].tx).outputs())
+            self._paid_by[txid] = frozenset(address for address in addresses if self._wallet.is_mine(address))
+        return {address for txid in originals for address in self._paid_by[txid]}
+
+    def _adopt(self, session: ReceiverSession) -> None:
+        self.open[session.id] = session
+        if (committed := committed_contribution(session.state)) is not None:
+            self._reserve(session, committed)
+
+    def _keep_original(self, session: ReceiverSession) -> None:
+        """Keep the payment where Electrum keeps it without us too."""
+        original = held_original(session.state)
+        assert original is not None
+        request_id = created_of(session.state).request_id
+        request = self._wallet.get_request(request_id)
+        self.store.keep_original(
+            original.txid,
+            original.fallback.hex(),
+            session_id=session.id,
+            request_id=request_id,
+            label=request.get_message() if request is not None else "",
+            at=now(),
+        )
+
+    def _expose(self, session: ReceiverSession, committed: CommittedContribution) -> None:
+        original = held_original(session.state)
+        assert original is not None
+        self._reserve(session, committed)
+        self.store.mark_exposed(committed.outpoints)
+        self.store.mark_seen(original.outpoints, session.id)
+
+    def _reserve(self, session: ReceiverSession, committed: CommittedContribution) -> None:
+        expires_at = created_of(session.state).expires_at
+        self._reserved.update(dict.fromkeys(committed.outpoints, expires_at))
+
+    def _release(self, session: ReceiverSession) -> None:
+        if (committed := committed_contribution(session.state)) is not None:
+            for outpoint in committed.outpoints:
+                self._reserved.pop(outpoint, None)

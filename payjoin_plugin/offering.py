@@ -1,0 +1,105 @@
+"""When a request's URI offers payjoin, and the sentence that says why it does not."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from electrum.i18n import _
+from electrum.util import format_satoshis
+
+from .session.events import Created
+from .settings import DAY
+from .wallet.receiving import why_not
+from .wire.keys import SecretKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from electrum.invoices import Request
+    from electrum.wallet import Abstract_Wallet
+
+    from .services import Services
+    from .wallet.storage import WalletStore
+
+_by_window: ContextVar[bool] = ContextVar("payjoin_request_by_window", default=False)
+
+
+@contextmanager
+def request_made_in_window(*, wanted: bool) -> Iterator[None]:
+    """Mark what is done inside as the work of the receive tab, whose toggle says whether payjoin is `wanted`."""
+    token = _by_window.set(wanted)
+    try:
+        yield
+    finally:
+        _by_window.reset(token)
+
+
+class Offering:
+    """The rules of one wallet's offers. Its methods may be called from any thread."""
+
+    def __init__(self, wallet: Abstract_Wallet, store: WalletStore, services: Services) -> None:
+        self._wallet, self._store, self._services = wallet, store, services
+
+    def wanted(self) -> bool:
+        """Tell whether the request that is being made now shall offer payjoin."""
+        return _by_window.get() or self._services.settings.offer_in_commands
+
+    def new_session(self, request: Request, now: int) -> tuple[str, Created]:
+        """Return the ID and the first event of a session for `request`; `why_not` said that it is possible."""
+        current = self._services.keeper.current()
+        assert current is not None
+        directory, keys = current
+        return secrets.token_hex(8), Created(
+            request_id=request.get_id(),
+            address=request.get_address(),
+            amount_sat=request.get_amount_sat(),
+            receiver_key=SecretKey.generate(),
+            directory=directory,
+            ohttp_keys=keys,
+            expires_at=self.expires_at(request, now),
+        )
+
+    def expires_at(self, request: Request, now: int) -> int:
+        """Return when a session made now would end (unix seconds): with its request, after the set life at most."""
+        lifetime = now + min(self._services.settings.session_lifetime, 7 * DAY)
+        return min(lifetime, request.time + request.exp) if request.exp else lifetime
+
+    def why_never(self, request: Request) -> str | None:
+        """Return why this request can never offer payjoin, or None."""
+        if self._store.is_declined(request.get_id()):
+            return _("Without payjoin, as you chose.")
+        amount_sat = request.get_amount_sat()
+        if not amount_sat:
+            return _("No amount was asked for.")
+        minimum = self._services.settings.minimum_amount
+        if amount_sat < minimum:
+            return _("The amount is below your minimum of {}.").format(f"{format_satoshis(minimum)} BTC")
+        return None
+
+    def why_not_now(self) -> str | None:
+        """Return why no request can offer payjoin at this moment, or None."""
+        if (reason := why_not(self._wallet)) is not None:
+            return reason
+        if self._wallet.network is None or not self._wallet.network.is_connected():
+            return _("Electrum is offline.")
+        if self._services.keeper.current() is None:
+            if (trouble := self._services.keeper.trouble) is not None:
+                return _("No relay could be reached; trying again.") + f" ({trouble})"
+            return _("The directory's keys are on their way.")
+        return None
+
+    def why_none(self, request: Request) -> str:
+        """Return why `request`, which has no session, offers no payjoin: for screens and JSON."""
+        if (reason := self.why_never(request)) is not None:
+            return reason
+        if request.get_id() in self._store.waiting_requests():
+            return self.why_not_now() or _("The directory's keys are on their way.")
+        if not self._services.settings.offer_in_commands:
+            return _(
+                "Requests made by commands offer no payjoin while the setting offer_in_commands is off: a program that "
+                "credits the sum that arrived at the address would credit your own coin too."
+            )
+        return _("This request was made without payjoin.")

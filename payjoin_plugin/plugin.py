@@ -1,0 +1,99 @@
+"""The plugin: what it owns for this Electrum, and for each open wallet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from electrum.plugin import BasePlugin
+from electrum.util import get_asyncio_loop, trigger_callback
+
+from .commands import PayjoinCommands
+from .errors import PayjoinError
+from .services import Services
+from .sessions import WalletSessions
+
+if TYPE_CHECKING:
+    from electrum.plugin import Plugins
+    from electrum.simple_config import SimpleConfig
+    from electrum.wallet import Abstract_Wallet
+
+CHANGED = "payjoin_changed"
+"""The event on Electrum's bus after every turn that a person may see; carries the wallet."""
+
+
+class PayjoinPlugin(BasePlugin):
+    """Common to the daemon and the window.
+
+    Nothing starts before a wallet is there: Electrum makes this object in short-lived processes too.
+    """
+
+    def __init__(self, parent: Plugins, config: SimpleConfig, name: str) -> None:
+        super().__init__(parent, config, name)
+        self.commands = PayjoinCommands(self)
+        self.services = Services(config, self._keys_changed)
+        self._wallets: dict[Abstract_Wallet, WalletSessions] = {}
+
+    def sessions_of(self, wallet: Abstract_Wallet) -> WalletSessions | None:
+        """Return the sessions of an open wallet."""
+        return self._wallets.get(wallet)
+
+    def start_wallet(self, wallet: Abstract_Wallet) -> None:
+        """Start the sessions of a wallet, once. Electrum says more than once that a wallet is there. On any thread."""
+        loop = get_asyncio_loop()
+        if asyncio.events._get_running_loop() is loop:  # noqa: SLF001  # the public form raises where none runs
+            self._start_wallet(wallet)
+        else:
+            asyncio.run_coroutine_threadsafe(self._start_wallet_soon(wallet), loop).result()
+
+    async def _start_wallet_soon(self, wallet: Abstract_Wallet) -> None:
+        self._start_wallet(wallet)
+
+    def _start_wallet(self, wallet: Abstract_Wallet) -> None:
+        if wallet in self._wallets:
+            return
+        try:
+            sessions = WalletSessions(
+                wallet,
+                self.get_storage(wallet),
+                self.services,
+                changed=lambda: trigger_callback(CHANGED, wallet),
+                closed=lambda: self._forget(wallet),
+            )
+        except PayjoinError as error:
+            self.logger.warning(f"payjoin is off for this wallet: {error}")
+            return
+        self._wallets[wallet] = sessions
+        sessions.start()
+        if wallet.network is not None:
+            self.services.start()
+
+    def _forget(self, wallet: Abstract_Wallet) -> None:
+        self._wallets.pop(wallet, None)
+
+    def export_request(self, exported: dict[str, Any], wallet_request: str) -> None:
+        """Add `payjoin` to the JSON of a request that one of the open wallets has."""
+        for sessions in list(self._wallets.values()):
+            request = sessions.wallet.get_request(wallet_request)
+            if request is not None and request.get_address() == exported.get("address"):
+                said = sessions.report.of_request(request, sessions.plain_uri(request))
+                if said is not None:
+                    exported["payjoin"] = said
+                return
+
+    async def check_services(self) -> dict[str, Any]:
+        """Try every relay and directory."""
+        return await self.services.check()
+
+    def on_close(self) -> None:
+        """Take everything down: the plugin is being removed. Electrum calls this on any thread."""
+        asyncio.run_coroutine_threadsafe(self._close(), get_asyncio_loop()).result()
+
+    async def _close(self) -> None:
+        for sessions in list(self._wallets.values()):
+            await sessions.stop()
+        await self.services.stop()
+
+    def _keys_changed(self) -> None:
+        for sessions in list(self._wallets.values()):
+            asyncio.get_running_loop().create_task(sessions.offer_late())

@@ -1,0 +1,244 @@
+"""What commands and screens show of a wallet's sessions: plain values, secrets left out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, assert_never
+
+from electrum.i18n import _
+from electrum.util import format_satoshis, format_time
+
+from .errors import Fault, UnreadableLog
+from .ledger import now
+from .session import events as ev
+from .session.receiver import SessionClosed, created_of, held_original
+from .session.status import (
+    Details,
+    Stage,
+    Status,
+    details_of,
+    fault_of,
+    stage_of,
+    status_of,
+)
+from .wallet.watching import confirmations, received_sat
+
+if TYPE_CHECKING:
+    from electrum.invoices import Request
+
+    from .ledger import ReceiverSession
+    from .session.log import Record
+    from .sessions import WalletSessions
+
+FIELDS = (
+    "session_id",
+    "role",
+    "request_id",
+    "address",
+    "amount_sat",
+    "status",
+    "stage",
+    "reason",
+    "confirmations",
+    "created_at",
+    "expires_at",
+    "original_txid",
+    "payjoin_txid",
+    "contributed_sat",
+    "receiver_fee_sat",
+)
+"""The keys of a row, in order. A value is null where it is not known."""
+
+
+class Report:
+    """Reads; changes nothing."""
+
+    def __init__(self, sessions: WalletSessions) -> None:
+        self._sessions = sessions
+
+    async def rows(self, *, every: bool) -> list[dict[str, Any]]:
+        """Return a row for each session without `Closed` (`every`: for each), newest first."""
+        found = []
+        for session_id in self._sessions.store.session_ids():
+            if every or session_id in self._sessions.ledger.open or self._is_unreadable(session_id):
+                found.append(self.row(session_id))
+                await asyncio.sleep(0)  # a long history must not hold up the loop
+        return sorted(found, key=lambda row: -(row["created_at"] or 0))
+
+    def row(self, session_id: str) -> dict[str, Any]:
+        """Return one session as a row."""
+        empty: dict[str, Any] = dict.fromkeys(FIELDS)
+        try:
+            session = self._sessions.ledger.session(session_id)
+        except UnreadableLog as unreadable:
+            return empty | {
+                "session_id": session_id,
+                "status": Status.UNREADABLE.value,
+                "reason": _("Made by a newer version of Payjoin. Left as it is.")
+                if unreadable.newer
+                else _("Its record is damaged. Left as it is.") + f" ({unreadable})",
+            }
+        created, details = created_of(session.state), details_of(session.state)
+        status, stage = self.status(session), self._stage(session)
+        return empty | {
+            "session_id": session_id,
+            "role": "receiver",
+            "request_id": created.request_id,
+            "address": created.address,
+            "amount_sat": created.amount_sat,
+            "status": status.value,
+            "stage": stage.value if stage else None,
+            "reason": self._reason(session),
+            "confirmations": self._confirmations(session, details),
+            "created_at": session.records[0].at,
+            "expires_at": created.expires_at,
+            "original_txid": details.original_txid,
+            "payjoin_txid": details.payjoin_txid,
+            "contributed_sat": details.contributed_sat,
+            "receiver_fee_sat": details.receiver_fee_sat,
+        }
+
+    def row_with_events(self, session_id: str) -> dict[str, Any]:
+        """Return one session as a row with its events in words."""
+        row = self.row(session_id)
+        if row["status"] == Status.UNREADABLE.value:
+            return row | {"events": []}
+        session = self._sessions.ledger.session(session_id)
+        return row | {"events": [describe(record, session) for record in session.records]}
+
+    def status(self, session: ReceiverSession) -> Status:
+        """Return where a session stands."""
+        return status_of(created_of(session.state), session.records[-1], now=now())
+
+    def of_request(self, request: Request, plain_uri: str | None) -> dict[str, Any] | None:
+        """Return what the JSON of a payment request says under `payjoin`; None for a lightning request."""
+        address = request.get_address()
+        if address is None:
+            return None
+        session_id = self._sessions.store.session_of_request(request.get_id())
+        if session_id is None:
+            return {"unavailable": self._sessions.offering.why_none(request)}
+        try:
+            session = self._sessions.ledger.session(session_id)
+        except UnreadableLog:
+            return {"session_id": session_id, "status": Status.UNREADABLE.value, "plain_uri": plain_uri}
+        return {
+            "session_id": session_id,
+            "status": self.status(session).value,
+            "received_sat": received_sat(
+                self._sessions.wallet, address, contributed=details_of(session.state).contributed
+            ),
+            "plain_uri": plain_uri,
+        }
+
+    def _is_unreadable(self, session_id: str) -> bool:
+        return session_id in self._sessions.ledger.unreadable
+
+    def _stage(self, session: ReceiverSession) -> Stage | None:
+        if self.status(session) is not Status.ACTIVE:
+            return None
+        runner = self._sessions.runners.get(session.id)
+        return stage_of(session.state, runner.waiting if runner else None)
+
+    def _reason(self, session: ReceiverSession) -> str | None:
+        if (fault := fault_of(session.records)) is not None:
+            return fault.value
+        runner = self._sessions.runners.get(session.id)
+        if runner is None or isinstance(session.state, SessionClosed):
+            return None
+        if runner.waiting is not None:
+            return runner.waiting.value
+        return str(runner.trouble) if runner.trouble is not None else None
+
+    def _confirmations(self, session: ReceiverSession, details: Details) -> int | None:
+        match session.state:
+            case SessionClosed(outcome=ev.Unrecognized(txid)):
+                settled_by: str | None = txid
+            case SessionClosed(outcome=ev.Success()):
+                settled_by = details.payjoin_txid
+            case _:
+                settled_by = details.original_txid
+        return None if settled_by is None else confirmations(self._sessions.wallet, settled_by)
+
+
+def describe(record: Record, session: ReceiverSession) -> dict[str, Any]:
+    """Return an event as its name, its time (unix seconds) and a sentence."""
+    return {
+        "event": type(record.event).__name__,
+        "at": record.at,
+        "time": format_time(record.at),
+        "detail": _sentence(record.event, session),
+    }
+
+
+def _sentence(event: ev.Event, session: ReceiverSession) -> str:
+    match event:
+        case ev.Created():
+            until = format_time(event.expires_at)
+            return _("Request made for {}, valid until {}").format(_btc(event.amount_sat), until)
+        case ev.RenewedKeys():
+            return _("The directory changed its keys")
+        case ev.RetrievedOriginal(reply_key=None):
+            return _("A payment came, from a wallet of the old protocol")
+        case ev.RetrievedOriginal():
+            return _("The sender's payment came")
+        case ev.AcceptedOriginal():
+            original = held_original(session.state)
+            assert original is not None
+            return _("Checked: signed, unspent, and pays this request; its fee is {} sat").format(original.fee_sat)
+        case ev.CommittedContribution():
+            return _("Adding your coin {}; your share of the fee is {} sat, the sender's {} sat more").format(
+                ", ".join(event.outpoints), event.receiver_fee_sat, event.sender_fee_sat
+            )
+        case ev.SignedProposal():
+            return _("Signed")
+        case ev.PostedProposal():
+            return _("Answered")
+        case ev.RefusedOriginal():
+            return _("Refused: {}").format(fault_words(event.fault))
+        case ev.Closed():
+            return _outcome(event.outcome)
+        case ev.CreatedSender() | ev.PostedOriginal():
+            raise AssertionError("a sender's event in a receiver's log")
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _outcome(outcome: ev.Outcome) -> str:
+    match outcome:
+        case ev.Success():
+            return _("Paid by payjoin")
+        case ev.Failure():
+            return _("The payjoin failed")
+        case ev.Abort():
+            return _("Payjoin aborted")
+        case ev.Fallback():
+            return _("Paid, without payjoin")
+        case ev.Unrecognized(pays_request=True):
+            return _("Paid by another transaction")
+        case ev.Unrecognized():
+            return _("The sender's coins were spent elsewhere")
+        case ev.ProposalReceived():
+            raise AssertionError("a sender's outcome in a receiver's log")
+        case unreachable:
+            assert_never(unreachable)
+
+
+def fault_words(fault: Fault) -> str:
+    """Return our own words for a fault, from a fixed table; never a peer's text."""
+    return {
+        Fault.NOT_A_PAYMENT: _("something else than a payment came"),
+        Fault.PAYS_SOMETHING_ELSE: _("their payment does not pay this request"),
+        Fault.PAYS_TOO_LITTLE: _("their payment pays less than was asked"),
+        Fault.NOT_SIGNED: _("their payment is not signed, or not validly"),
+        Fault.COINS_GONE: _("their payment spends coins that are gone"),
+        Fault.FEE_TOO_SMALL: _("their payment pays too small a fee"),
+        Fault.NOT_STANDARD: _("no node would relay their payment"),
+        Fault.SEEN_BEFORE: _("their payment uses a coin that was seen before"),
+        Fault.COSTS_TOO_MUCH: _("it would cost you more than your limit"),
+        Fault.VERSION: _("their wallet speaks a version that we don't"),
+    }[fault]
+
+
+def _btc(amount_sat: int) -> str:
+    return f"{format_satoshis(amount_sat)} BTC"

@@ -1,0 +1,340 @@
+"""The receiver's states, the one function that moves between them, and the step that each of them allows.
+
+    WaitingForOriginal ─► CheckingOriginal ─► BuildingProposal ─► Signing ─► PostingProposal ─► ProposalPosted
+                                 │                   │
+                                 └──► PostingError ◄─┘                     any of them ─► SessionClosed
+
+A state holds what its step needs and nothing else; the step is a method of the state that allows it. Steps are pure:
+going out they make the encrypted call, coming in they turn bytes and facts into an event. They change nothing:
+a session moves only when an event is recorded, and `apply` is the only function that makes a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from ..bip78.contribution import Coin, FeeLimits, choose_coin, contribute
+from ..bip78.original import ChainFacts, Original, check_original, read_original
+from ..bip78.parameters import error_json, from_query
+from ..bip78.psbt import Psbt, psbt_bytes
+from ..errors import DecodeError, Fault, IllegalEvent, NotYetKnown, OpenError, OriginalRefused
+from ..wire.keys import SecretKey
+from ..wire.mailbox import (
+    Call,
+    ShortId,
+    get,
+    open_message_a,
+    post,
+    put,
+    seal_message_b,
+)
+from ..wire.uri import PjEndpoint
+from .events import (
+    AcceptedOriginal,
+    Closed,
+    CommittedContribution,
+    Created,
+    Failure,
+    Outcome,
+    PostedProposal,
+    ReceiverEvent,
+    RefusedOriginal,
+    RenewedKeys,
+    RetrievedOriginal,
+    SignedProposal,
+)
+
+PATIENCE = 30
+"""Seconds for which an input that the Electrum server merely does not list is asked for again."""
+
+
+@dataclass(frozen=True)
+class WaitingForOriginal:
+    """The URI is out; nothing has come."""
+
+    created: Created
+
+    @property
+    def endpoint(self) -> PjEndpoint:
+        """What the request's URI says in `pj` (BIP 77, *Payjoin URI*)."""
+        return PjEndpoint(
+            directory=self.created.directory,
+            mailbox=own_mailbox(self.created),
+            expires_at=self.created.expires_at,
+            ohttp_keys=self.created.ohttp_keys,
+            receiver_key=self.created.receiver_key.public_key,
+        )
+
+    def poll(self) -> Call:
+        """Ask our mailbox for the original."""
+        return get(self.created.directory, own_mailbox(self.created), self.created.ohttp_keys)
+
+    def retrieved(self, content: bytes) -> RetrievedOriginal | Closed:
+        """What came out of our mailbox: an original, or something that is none and ends the session.
+
+        A mailbox is written once, so after something else nothing better can come.
+        """
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            return self._opened(content)
+        # A directory hands over a v1 sender's body as the plain text that it is (BIP 77, *Backwards compatibility*).
+        original, _, query = text.partition("\n")
+        return RetrievedOriginal(Psbt(original), query, reply_key=None)
+
+    def _opened(self, content: bytes) -> RetrievedOriginal | Closed:
+        try:
+            reply_key, body = open_message_a(content, self.created.receiver_key)
+            original, _, query = body.decode().partition("\n")
+        except (DecodeError, OpenError, UnicodeDecodeError):
+            return Closed(Failure())
+        return RetrievedOriginal(Psbt(original), query, reply_key)
+
+
+@dataclass(frozen=True)
+class CheckingOriginal:
+    """An original is here; whether it is a payment is not known yet."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+
+    def read(self, *, accept_v1: bool) -> Original | RefusedOriginal:
+        """Check all that can be checked without asking anybody."""
+        try:
+            if self.retrieved.reply_key is None and not accept_v1:
+                raise OriginalRefused(Fault.VERSION)
+            from_query(self.retrieved.query)
+            return read_original(self.retrieved.original)
+        except OriginalRefused as refusal:
+            return refused(refusal, accept_v1=accept_v1)
+
+    def check(
+        self, original: Original, facts: ChainFacts, *, script_pubkey: bytes, asked_for: float
+    ) -> AcceptedOriginal | RefusedOriginal:
+        """Check the original against what the Electrum server and the wallet know.
+
+        `asked_for`: seconds since the server was first asked. Raises NotYetKnown while asking again may help.
+        """
+        try:
+            vouts = check_original(
+                original,
+                from_query(self.retrieved.query),
+                facts,
+                script_pubkey=script_pubkey,
+                amount_sat=self.created.amount_sat,
+            )
+        except OriginalRefused as refusal:
+            return refused(refusal, accept_v1=True)
+        except NotYetKnown as unknown:
+            if asked_for < PATIENCE:
+                raise
+            return refused(OriginalRefused(Fault.COINS_GONE, str(unknown)), accept_v1=True)
+        return AcceptedOriginal(vouts)
+
+
+@dataclass(frozen=True)
+class BuildingProposal:
+    """The original is a payment. Every wait for the wallet or the user stands here."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+    accepted: AcceptedOriginal
+
+    @property
+    def input_count(self) -> int:
+        """How many inputs the sender has; ours may stand before, between or after them."""
+        return len(read_original(self.retrieved.original).outpoints)
+
+    @property
+    def payment_sat(self) -> int:
+        """What the original pays us, in satoshis."""
+        outputs = read_original(self.retrieved.original).tx.outputs()
+        return sum(int(outputs[vout].value) for vout in self.accepted.payment_vouts)
+
+    def choose(self, coins: Sequence[Coin], *, exposed: frozenset[str]) -> Coin | None:
+        """Choose the coin to add; None where there is none."""
+        original = read_original(self.retrieved.original)
+        return choose_coin(original, coins, payment_vout=self.accepted.payment_vouts[0], exposed=exposed)
+
+    def commit(self, coin: Coin, limits: FeeLimits, *, position: int) -> CommittedContribution | RefusedOriginal:
+        """Add `coin` as input number `position`."""
+        try:
+            made = contribute(
+                read_original(self.retrieved.original),
+                from_query(self.retrieved.query),
+                coin,
+                payment_vout=self.accepted.payment_vouts[0],
+                limits=limits,
+                position=position,
+            )
+        except OriginalRefused as refusal:
+            return refused(refusal, accept_v1=True)
+        return CommittedContribution(made.outpoints, made.proposal, made.receiver_fee_sat, made.sender_fee_sat)
+
+
+@dataclass(frozen=True)
+class Signing:
+    """Coin and fee stand; the signature is missing."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+    accepted: AcceptedOriginal
+    committed: CommittedContribution
+
+    def signed(self, proposal: Psbt, *, ephemeral: SecretKey | None = None) -> SignedProposal:
+        """Turn the finished proposal into the answer. Tests pass `ephemeral`."""
+        if self.retrieved.reply_key is None:
+            return SignedProposal(proposal, None)
+        return SignedProposal(proposal, ephemeral or SecretKey.generate())
+
+
+@dataclass(frozen=True)
+class PostingProposal:
+    """The answer is ready; from its first byte out it counts as given."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+    accepted: AcceptedOriginal
+    committed: CommittedContribution
+    signed: SignedProposal
+
+    def answer(self) -> Call:
+        """Put the proposal into the sender's mailbox."""
+        if self.retrieved.reply_key is None:
+            return _answer_v1(self.created, self.signed.proposal.encode())
+        return _answer_v2(self.created, self.retrieved, psbt_bytes(self.signed.proposal), self.signed.ephemeral)
+
+
+@dataclass(frozen=True)
+class ProposalPosted:
+    """The sender has our answer. What becomes of it, the chain says."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+    accepted: AcceptedOriginal
+    committed: CommittedContribution
+    signed: SignedProposal
+
+
+@dataclass(frozen=True)
+class PostingError:
+    """The original was refused, and the sender has not been told."""
+
+    created: Created
+    retrieved: RetrievedOriginal
+    accepted: AcceptedOriginal | None
+    """There, where the original was a payment all the same: it can still be broadcast."""
+    refusal: RefusedOriginal
+
+    def answer(self) -> Call:
+        """Put the error into the sender's mailbox. A v1 sender hears it by PUT, the only way that reaches them."""
+        reply = self.refusal.reply.encode()
+        if self.retrieved.reply_key is None:
+            return _answer_v1(self.created, reply)
+        return _answer_v2(self.created, self.retrieved, reply, None)
+
+
+OpenState = (
+    WaitingForOriginal | CheckingOriginal | BuildingProposal | Signing | PostingProposal | ProposalPosted | PostingError
+)
+
+
+@dataclass(frozen=True)
+class SessionClosed:
+    """Over. It never answers again; what it was is still readable."""
+
+    before: OpenState
+    outcome: Outcome
+
+
+ReceiverState = OpenState | SessionClosed
+
+
+def apply(state: ReceiverState | None, event: ReceiverEvent) -> ReceiverState:
+    """Return the state after `event`: the only place where a session moves, live or replayed.
+
+    Raises IllegalEvent.
+    """
+    match state, event:
+        case None, Created():
+            return WaitingForOriginal(event)
+        case ((WaitingForOriginal() | PostingProposal() | PostingError()), RenewedKeys()):
+            return replace(state, created=replace(state.created, ohttp_keys=event.ohttp_keys))
+        case WaitingForOriginal(), RetrievedOriginal():
+            return CheckingOriginal(state.created, event)
+        case CheckingOriginal(), AcceptedOriginal():
+            return BuildingProposal(state.created, state.retrieved, event)
+        case CheckingOriginal(), RefusedOriginal():
+            return PostingError(state.created, state.retrieved, None, event)
+        case BuildingProposal(), RefusedOriginal():
+            return PostingError(state.created, state.retrieved, state.accepted, event)
+        case BuildingProposal(), CommittedContribution():
+            return Signing(state.created, state.retrieved, state.accepted, event)
+        case Signing(), SignedProposal():
+            return PostingProposal(state.created, state.retrieved, state.accepted, state.committed, event)
+        case PostingProposal(), PostedProposal():
+            return ProposalPosted(state.created, state.retrieved, state.accepted, state.committed, state.signed)
+        case ((None | SessionClosed()), _):
+            pass  # Closed is always the last event, and Created the first
+        case _, Closed():
+            return SessionClosed(state, event.outcome)
+        case _:
+            pass
+    raise IllegalEvent(f"{type(event).__name__} does not follow {type(state).__name__}")
+
+
+def held_original(state: ReceiverState) -> Original | None:
+    """Return the original where it is known to be a payment, in whatever stage; it can be broadcast."""
+    match state:
+        case SessionClosed():
+            return held_original(state.before)
+        case BuildingProposal() | Signing() | PostingProposal() | ProposalPosted() | PostingError():
+            return read_original(state.retrieved.original) if state.accepted else None
+        case WaitingForOriginal() | CheckingOriginal():
+            return None
+        case unreachable:
+            assert_never(unreachable)
+
+
+def open_state(state: ReceiverState) -> OpenState:
+    """Return where a session stands, or where it stood when it was closed."""
+    return state.before if isinstance(state, SessionClosed) else state
+
+
+def created_of(state: ReceiverState) -> Created:
+    """Return what the session began with, its directory's keys renewed."""
+    return open_state(state).created
+
+
+def committed_contribution(state: ReceiverState) -> CommittedContribution | None:
+    """Return our contribution where one was chosen."""
+    match state:
+        case SessionClosed():
+            return committed_contribution(state.before)
+        case Signing() | PostingProposal() | ProposalPosted():
+            return state.committed
+        case _:
+            return None
+
+
+def own_mailbox(created: Created) -> ShortId:
+    """Return the mailbox that the URI names (BIP 77, *Short ID*)."""
+    return ShortId.of(created.receiver_key.public_key)
+
+
+def refused(refusal: OriginalRefused, *, accept_v1: bool) -> RefusedOriginal:
+    """Turn a fault into the event that carries the answer to it."""
+    reply = error_json(refusal.fault, supported=(1, 2) if accept_v1 else (2,))
+    return RefusedOriginal(refusal.fault, reply.decode())
+
+
+def _answer_v2(created: Created, retrieved: RetrievedOriginal, body: bytes, ephemeral: SecretKey | None) -> Call:
+    assert retrieved.reply_key is not None
+    sealed = seal_message_b(body, receiver_key=created.receiver_key, reply_key=retrieved.reply_key, ephemeral=ephemeral)
+    return post(created.directory, ShortId.of(retrieved.reply_key), created.ohttp_keys, sealed)
+
+
+def _answer_v1(created: Created, body: bytes) -> Call:
+    return put(created.directory, own_mailbox(created), created.ohttp_keys, body)

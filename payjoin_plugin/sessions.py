@@ -1,0 +1,262 @@
+"""One open wallet's payjoin sessions: their live tasks, what Electrum asks about them, and what people do with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from electrum.logging import Logger
+from electrum.util import get_asyncio_loop
+
+from .client.mail import Mail
+from .client.runner import Consent, Runner
+from .client.transport import HttpTransport
+from .errors import UserError
+from .ledger import Ledger, now
+from .offering import Offering
+from .report import Report
+from .session.events import Abort, Closed
+from .session.receiver import SessionClosed, WaitingForOriginal, held_original
+from .session.status import Waiting
+from .settling import Settling
+from .wallet.chain import ChainLookUp
+from .wallet.receiving import ElectrumReceiverWallet
+from .wallet.seams import Seams
+from .wallet.storage import WalletStore
+from .wallet.watching import ChainWatcher
+from .wire.uri import append_pj
+
+if TYPE_CHECKING:
+    from electrum.invoices import Request
+    from electrum.stored_dict import StoredDict
+    from electrum.wallet import Abstract_Wallet
+
+    from .bip78.original import Original
+    from .services import Services
+
+
+class WalletSessions(Logger):
+    """The owner of a wallet's sessions. Their tasks live on Electrum's event loop."""
+
+    def __init__(
+        self,
+        wallet: Abstract_Wallet,
+        storage: StoredDict,
+        services: Services,
+        *,
+        changed: Callable[[], None],
+        closed: Callable[[], None],
+    ) -> None:
+        """`changed()` is called on any thread after every turn that a person may see, `closed()` at the end."""
+        Logger.__init__(self)
+        self.wallet, self._services, self.changed, self._closed = wallet, services, changed, closed
+        self.store = WalletStore(wallet, storage)
+        self.ledger = Ledger(wallet, self.store)
+        self.electrum = ElectrumReceiverWallet(
+            wallet,
+            store=self.store,
+            chain=ChainLookUp(wallet),
+            settings=services.settings,
+            coin_book=self.ledger,
+        )
+        self.offering = Offering(wallet, self.store, services)
+        self.settling = Settling(wallet, self.ledger)
+        self.report = Report(self)
+        self.runners: dict[str, Runner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._late: set[str] = set()
+        """Sessions made after their request and not on disk yet: their URI is not shown."""
+        self._seams = Seams(wallet, self)
+        self._watcher = ChainWatcher(wallet, self._chain_changed)
+        self._look_wanted = False
+
+    # Life. All of it on the event loop.
+
+    def start(self) -> None:
+        """Resume what is open, and hook into the wallet."""
+        self._services.cache.load(self.store.directory_keys())
+        self.ledger.load()
+        self._seams.install()
+        self._watcher.start()
+        for session_id in list(self.ledger.open):
+            self._run(session_id)
+        self._chain_changed()
+
+    async def stopped(self) -> None:
+        """Stop, since the wallet closes; its own last save comes next, and after it nothing of ours."""
+        await self.stop()
+        self.store.close()
+
+    async def stop(self) -> None:
+        """Stop every task, and unhook. The wallet may stay open."""
+        self._watcher.stop()
+        self._seams.remove()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._closed()
+
+    def _run(self, session_id: str) -> None:
+        session = self.ledger.open.get(session_id)
+        if session is None or session_id in self._tasks or self.wallet.network is None:
+            return
+        transport = self._services.new_transport()
+        runner = Runner(
+            session,
+            wallet=self.electrum,
+            mail=Mail(transport, self._services.relays, time.time),
+            store=self.store,
+            policy=self._services.settings,
+            clock=time.time,
+            record=lambda state, event: self.ledger.record(session, event, after=state),
+            changed=self.changed,
+        )
+        self.runners[session_id] = runner
+        self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
+
+    async def _drive(self, runner: Runner, transport: HttpTransport) -> None:
+        try:
+            await runner.run()
+        except Exception:
+            # A fault of ours ends this task and no other; its log stands, and the next start tries again.
+            self.logger.exception("a payjoin session had a fault")
+            runner.waiting = Waiting.FAULT
+        finally:
+            await transport.close()
+        self.changed()
+
+    def _stop_soon(self, session_id: str) -> None:
+        self.runners.pop(session_id, None)
+        if (task := self._tasks.pop(session_id, None)) is not None:
+            get_asyncio_loop().call_soon_threadsafe(task.cancel)
+        self.changed()
+
+    # What Electrum asks, on any thread (wallet/seams.py)
+
+    def request_added(self, request: Request) -> None:
+        """Give a new request its session, in memory: Electrum's own save of the request takes both to the disk."""
+        if not self.offering.wanted() or self.offering.why_never(request) is not None:
+            return
+        if self.offering.why_not_now() is not None:
+            self.store.set_waiting(request.get_id(), now())
+            return
+        self._offer(request)
+
+    def request_deleted(self, request_id: str) -> None:
+        """End the session of a request that goes; Electrum's own save takes both to the disk."""
+        self.store.forget_request(request_id)
+        if (session := self.ledger.of_request(request_id)) is not None:
+            self.ledger.record(session, Closed(Abort()))
+            self._stop_soon(session.id)
+
+    def uri_of(self, request: Request, plain: str) -> str:
+        """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""
+        session = self.ledger.of_request(request.get_id())
+        if session is None or session.id in self._late or not isinstance(session.state, WaitingForOriginal):
+            return plain
+        if session.state.created.expires_at <= now():
+            return plain
+        return append_pj(plain, session.state.endpoint)
+
+    def held_addresses(self) -> set[str]:
+        """Return the addresses that originals in our hands pay: not to be handed out again."""
+        return self.ledger.held_addresses()
+
+    def reserved_outpoints(self) -> set[str]:
+        """Return the coins in open proposals."""
+        return self.ledger.reserved_outpoints()
+
+    # Offers
+
+    def plain_uri(self, request: Request) -> str | None:
+        """Return Electrum's own URI of a request."""
+        uri: str | None = request.get_bip21_URI()
+        return uri
+
+    def _offer(self, request: Request) -> str:
+        session_id, created = self.offering.new_session(request, now())
+        self.store.drop_waiting(created.request_id)
+        self.ledger.create(session_id, created)
+        get_asyncio_loop().call_soon_threadsafe(self._run, session_id)
+        return session_id
+
+    async def offer_late(self) -> None:
+        """Give the requests that waited for it their session, now that the cause may have gone."""
+        self.store.set_directory_keys(self._services.cache.dump())
+        for request_id in self.store.waiting_requests():
+            request = self.wallet.get_request(request_id)
+            if request is None or request.has_expired() or self.offering.why_never(request) is not None:
+                self.store.drop_waiting(request_id)
+            elif self.offering.why_not_now() is None:
+                with self.store.lock:
+                    self._late.add(self._offer(request))
+        if self._late:
+            made = frozenset(self._late)
+            await self.store.flush()
+            self._late -= made
+            self.changed()
+
+    # The chain
+
+    def _chain_changed(self) -> None:
+        """Look at the chain soon, once for many changes. On any thread."""
+        if not self._look_wanted:
+            self._look_wanted = True
+            get_asyncio_loop().call_soon_threadsafe(self._look_at_chain)
+
+    def _look_at_chain(self) -> None:
+        self._look_wanted = False
+        for session in list(self.ledger.open.values()):
+            if self.settling.look_at_chain(session):
+                self._stop_soon(session.id)
+        for runner in self.runners.values():
+            runner.wallet_changed()
+        if self.store.waiting_requests():
+            asyncio.get_running_loop().create_task(self.offer_late())
+
+    # What people do
+
+    def held_original(self, session_id: str) -> Original | None:
+        """Return the sender's payment, also of a closed session. Raises UnreadableLog."""
+        return held_original(self.ledger.session(session_id).state)
+
+    async def abort(self, session_id: str) -> None:
+        """End a session; on disk before this returns. Raises UserError where it has ended otherwise, UnreadableLog."""
+        session = self.ledger.session(session_id)
+        self.settling.look_at_chain(session)
+        with self.store.lock:
+            if isinstance(session.state, SessionClosed):
+                if isinstance(session.state.outcome, Abort):
+                    return
+                status = self.report.row(session_id)["status"]
+                raise UserError(f"session_id: session {session_id} has ended already: {status}")
+            self.ledger.record(session, Closed(Abort()))
+        await self.store.flush()
+        self._stop_soon(session_id)
+
+    async def decline(self, request_id: str) -> None:
+        """Make a request plain for good. Raises UserError where the sender has answered."""
+        session = self.ledger.of_request(request_id)
+        if session is not None:
+            if not isinstance(session.state, WaitingForOriginal):
+                raise UserError(
+                    f"request_id: the sender of {request_id} has answered already: see payjoin_abort {session.id}"
+                )
+            await self.abort(session.id)
+        self.store.drop_waiting(request_id)
+        self.store.decline(request_id)
+        await self.store.flush()
+
+    def answer(self, session_id: str, *, password: str | None) -> None:
+        """Take the user's word to answer now. Raises UserError where nothing waits for it."""
+        runner = self.runners.get(session_id)
+        if runner is None or runner.waiting is None:
+            raise UserError(f"session_id: session {session_id} is not waiting for an answer")
+        runner.answer_now(Consent(password))
+
+    async def broadcast_original(self, session_id: str) -> str:
+        """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog and Electrum's errors."""
+        return await self.settling.broadcast_original(self.ledger.session(session_id))

@@ -1,0 +1,279 @@
+"""The receiver's side of an Electrum wallet: what is ours, which coin may be added, what it may cost, the signature."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from aiorpcx import run_in_thread
+from electrum.bitcoin import address_to_script, script_to_address
+from electrum.fee_policy import FeePolicy
+from electrum.keystore import Hardware_KeyStore
+from electrum.transaction import (
+    PartialTransaction,
+    Transaction,
+    TxInput,
+)
+from electrum.util import InvalidPassword, UserFacingException
+from electrum.wallet import TransactionDangerousException
+
+from ..bip78.contribution import INPUT_WEIGHTS, Coin, FeeLimits, finish_proposal
+from ..bip78.original import ChainFacts, InputFacts, Original
+from ..bip78.psbt import Psbt, parse, psbt_of
+from ..errors import WalletError
+from .chain import ChainLookUp, OnChain
+from .storage import WalletStore
+
+if TYPE_CHECKING:
+    from electrum.transaction import PartialTxInput
+    from electrum.wallet import Abstract_Wallet
+
+CANNOT_SIGN = "This wallet cannot sign by itself (watch-only)."
+SIGNS_ELSEWHERE = "Wallets with a hardware device, several signers or two factors can't yet."
+NO_COIN = "This wallet has no confirmed coin to add."
+
+MEDIAN_OF = 11
+"""Blocks whose median time the next one is measured by (BIP 113)."""
+
+AUTOMATIC_RATE_FACTOR = 3
+AUTOMATIC_RATE_SAT_PER_VB = (10, 100)
+"""The automatic cap: three times Electrum's own estimate, held between these. A fee spike must not switch payjoin off,
+nor may a griefer drain us."""
+DEFAULT_MAX_FEE_SAT = 5_000
+"""From this limit on, one per cent of the payment counts where it is more. Who sets a lower one means it."""
+
+
+class FeeSettings(Protocol):
+    """The user's limits, read at the moment of use."""
+
+    @property
+    def max_receiver_fee_rate(self) -> float | None:
+        """sat/vB; None: automatic."""
+
+    @property
+    def max_receiver_fee_sat(self) -> int:
+        """Satoshis."""
+
+
+class CoinBook(Protocol):
+    """What the wallet's sessions have done with its coins."""
+
+    def reserved_outpoints(self) -> set[str]:
+        """Return the coins that running sessions have contributed."""
+
+    def exposed_outpoints(self) -> frozenset[str]:
+        """Return the coins that unfinished proposals have shown to somebody."""
+
+
+class Locked(WalletError):
+    """Signing needs the wallet's password, and nobody has given it."""
+
+
+def why_not(wallet: Abstract_Wallet) -> str | None:
+    """Return why this wallet cannot take part in a payjoin now, as a sentence; None where it can."""
+    if wallet.is_watching_only():
+        return CANNOT_SIGN
+    if wallet.wallet_type not in ("standard", "imported"):
+        return SIGNS_ELSEWHERE
+    if any(isinstance(keystore, Hardware_KeyStore) for keystore in wallet.get_keystores()):
+        return SIGNS_ELSEWHERE
+    if not spendable_coins(wallet):
+        return NO_COIN
+    return None
+
+
+def spendable_coins(wallet: Abstract_Wallet) -> list[PartialTxInput]:
+    """Return the confirmed coins that neither the user nor a session (by the seam) keeps back."""
+    coins = [
+        coin
+        for coin in wallet.get_spendable_coins(nonlocal_only=True, confirmed_only=True)
+        if wallet.get_txin_type(coin.address) in INPUT_WEIGHTS
+    ]
+    if (reserve := wallet.anchor_reserve()) == 0:
+        return coins
+    # Lightning's anchor channels need money at hand: the other confirmed coins must cover that.
+    total_sat = sum(coin.value_sats() for coin in coins)
+    return [coin for coin in coins if total_sat - coin.value_sats() >= reserve]
+
+
+class ElectrumReceiverWallet:
+    """Implements `session.ports.ReceiverWallet` for one wallet and all its sessions."""
+
+    def __init__(
+        self,
+        wallet: Abstract_Wallet,
+        *,
+        store: WalletStore,
+        chain: ChainLookUp,
+        settings: FeeSettings,
+        coin_book: CoinBook,
+    ) -> None:
+        self._wallet, self._store, self._chain = wallet, store, chain
+        self._settings, self._coin_book = settings, coin_book
+
+    # The original
+
+    def script_of(self, address: str) -> bytes:
+        """Return the scriptPubKey of `address`."""
+        script: bytes = address_to_script(address)
+        return script
+
+    async def ready(self) -> None:
+        """Return when the wallet is up to date with its server."""
+        while not self._wallet.is_up_to_date():
+            await self._wallet.up_to_date_changed_event.wait()
+
+    async def look_up(self, original: Original, session_id: str) -> ChainFacts:
+        """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
+        scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
+        found = await self._chain.look_up(scripts, known=_previous_in(original))
+        inputs = {
+            outpoint: InputFacts(
+                previous_tx=on_chain.previous_tx,
+                unspent=on_chain.unspent,
+                spender=on_chain.spender,
+                ours=self._is_ours(outpoint, scripts[outpoint], on_chain),
+                seen_before=self._store.seen_elsewhere(outpoint, session_id),
+                confirmed_at=on_chain.confirmed_at,
+            )
+            for outpoint, on_chain in found.items()
+        }
+        return ChainFacts(
+            inputs=inputs,
+            relay_fee_rate=self._relay_fee_rate(),
+            height=self._wallet.adb.get_local_height(),
+            median_time=self._median_time(),
+        )
+
+    def seen_elsewhere(self, original: Original, session_id: str) -> bool:
+        """Tell whether another session has shown a coin to an original with one of these inputs."""
+        return any(self._store.seen_elsewhere(outpoint, session_id) for outpoint in original.outpoints)
+
+    # Our coin
+
+    def coins(self, original: Original) -> Sequence[Coin]:  # noqa: ARG002  the port's; here it makes no difference
+        """Return the coins that may be contributed now, in the order of preference.
+
+        The order is random to outsiders, and the same for every sender: probing again shows the same coin again.
+        """
+        reserved = self._coin_book.reserved_outpoints()
+        coins = [coin for coin in spendable_coins(self._wallet) if coin.prevout.to_str() not in reserved]
+        secret = self._store.coin_secret() if coins else b""
+        coins.sort(key=lambda coin: hmac.digest(secret, coin.prevout.to_str().encode(), "sha256"))
+        return [self._coin(coin) for coin in coins]
+
+    def exposed(self) -> frozenset[str]:
+        """Return the outpoints that unfinished proposals have shown already."""
+        return self._coin_book.exposed_outpoints()
+
+    def fee_limits(self, payment_sat: int) -> FeeLimits:
+        """Return the caps as they are set now, in sat/kwu and sat."""
+        max_sat = self._settings.max_receiver_fee_sat
+        if max_sat >= DEFAULT_MAX_FEE_SAT:
+            max_sat = max(max_sat, payment_sat // 100)
+        rate = self._settings.max_receiver_fee_rate
+        max_rate = self._automatic_rate() if rate is None else rate
+        return FeeLimits(max_rate=int(max_rate * 250), max_sat=max_sat, min_rate=self._relay_fee_rate())
+
+    # The signature
+
+    def locked(self) -> bool:
+        """Tell whether signing needs a password that nobody has given."""
+        return self._wallet.has_keystore_encryption() and not self._wallet.is_unlocked()
+
+    async def sign(self, proposal: Psbt, outpoints: Sequence[str], *, password: str | None) -> Psbt:
+        """Sign our inputs and return what the sender may see. `password`: for this one signature, where locked.
+
+        Raises Locked, and WalletError where the wallet cannot.
+        """
+        if password is None and self.locked():
+            raise Locked("The wallet is locked.")
+        tx = parse(proposal)
+        if self._signable(tx) != set(outpoints):
+            # Electrum signs whatever it can: a coin of ours that the sender slipped in must not be among it.
+            raise WalletError("The proposal spends other coins of this wallet than were chosen.")
+        signed = await run_in_thread(self._sign, tx, password)
+        return finish_proposal(proposal, signed, tuple(outpoints))
+
+    def _sign(self, tx: PartialTransaction, password: str | None) -> Psbt:
+        """Sign, on a thread of its own."""
+        if password is None and self._wallet.has_keystore_encryption():
+            password = self._wallet.get_unlocked_password()
+        try:
+            # The warning that is ignored is about the fee of inputs that we don't know: the checklist has seen to that.
+            signed = self._wallet.sign_transaction(tx, password, ignore_warnings=True)
+        except InvalidPassword as error:
+            raise Locked("The password is wrong.") from error
+        except (TransactionDangerousException, UserFacingException) as error:
+            raise WalletError(str(error)) from error
+        if signed is None:
+            raise WalletError(CANNOT_SIGN)
+        return psbt_of(signed.serialize_as_bytes(force_psbt=True))
+
+    # What they stand on
+
+    def _is_ours(self, outpoint: str, claimed_script: bytes, on_chain: OnChain) -> bool:
+        """Tell whether the wallet owns a coin, whatever the PSBT says of it."""
+        txid, _, vout = outpoint.partition(":")
+        previous = [Transaction(on_chain.previous_tx.hex())] if on_chain.previous_tx else []
+        if (stored := self._wallet.db.get_transaction(txid)) is not None:
+            previous.append(stored)
+        made = [tx.outputs()[int(vout)].scriptpubkey for tx in previous if int(vout) < len(tx.outputs())]
+        return any(self._wallet.is_mine(script_to_address(script)) for script in [claimed_script, *made])
+
+    def _signable(self, tx: PartialTransaction) -> set[str]:
+        """Return the inputs that Electrum may take for the wallet's own, by its history or by what the PSBT claims."""
+        return {
+            txin.prevout.to_str()
+            for txin in tx.inputs()
+            if self._wallet.is_mine(txin.address)
+            or self._wallet.is_mine(self._wallet.adb.get_txin_address(TxInput(prevout=txin.prevout)))
+        }
+
+    def _coin(self, txin: PartialTxInput) -> Coin:
+        self._wallet.add_input_info(txin)
+        # Electrum's estimate is the larger one for a key of the old, uncompressed form.
+        weight = max(
+            INPUT_WEIGHTS[self._wallet.get_txin_type(txin.address)],
+            Transaction.estimated_input_weight(txin, is_segwit_tx=False),
+        )
+        return Coin(
+            outpoint=txin.prevout.to_str(),
+            value_sat=txin.value_sats(),
+            script_pubkey=txin.scriptpubkey,
+            weight=weight,
+            txin=txin,
+        )
+
+    def _relay_fee_rate(self) -> int:
+        """Return the server's relay fee in sat/kwu, rounded up from Electrum's sat/kvB."""
+        return -(-int(self._wallet.relayfee()) // 4)
+
+    def _median_time(self) -> int:
+        """Return the median time of the newest blocks (unix time in seconds); 0 where Electrum has no chain at hand."""
+        if self._wallet.network is None:
+            return 0
+        chain = self._wallet.network.blockchain()
+        headers = [
+            chain.read_header(height) for height in range(max(0, chain.height() - MEDIAN_OF + 1), chain.height() + 1)
+        ]
+        times = sorted(header["timestamp"] for header in headers if header is not None)
+        return times[len(times) // 2] if times else 0
+
+    def _automatic_rate(self) -> float:
+        """Return the automatic cap in sat/vB; the lower end where Electrum has no estimate."""
+        network = self._wallet.network
+        policy = FeePolicy(self._wallet.config.FEE_POLICY)
+        per_kvb = policy.fee_per_kb(network) or FeePolicy("eta:2").fee_per_kb(network) or 0
+        lowest, highest = AUTOMATIC_RATE_SAT_PER_VB
+        return min(max(AUTOMATIC_RATE_FACTOR * per_kvb / 1000, lowest), highest)
+
+
+def _previous_in(original: Original) -> dict[str, bytes]:
+    """Return the previous transactions that the PSBT itself carries, by txid."""
+    return {
+        txin.prevout.txid.hex(): bytes.fromhex(txin.utxo.serialize())
+        for txin in original.tx.inputs()
+        if txin.utxo is not None
+    }

@@ -1,0 +1,188 @@
+"""The places where we reach into one of Electrum's wallets: wraps on the instance, put on and taken off as a set.
+
+    add_payment_request   a new on-chain request gets its session in the write that stores the request
+    get_request_URI       wherever Electrum shows or copies a request's URI, it is ours
+    delete_request        a deleted request's session ends in the same write
+    stop                  the only sign that a wallet closes, in the window and in the daemon
+    get_unused_addresses  the address of an original that we hold goes to no other customer
+    is_frozen_coin        a coin that a session has contributed goes into no other payment
+
+Whatever goes wrong in us is logged, and Electrum gets what it would have got without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from electrum.logging import get_logger
+
+if TYPE_CHECKING:
+    from electrum.invoices import Request
+    from electrum.transaction import PartialTxInput
+    from electrum.wallet import Abstract_Wallet
+
+_logger = get_logger(__name__)
+
+STOP_PATIENCE = 2
+"""Seconds that a closing wallet waits for its sessions."""
+
+
+class Owner(Protocol):
+    """One wallet's sessions, as the seams need them. May be called from any thread."""
+
+    def request_added(self, request: Request) -> None:
+        """Take note of a new on-chain request, just before Electrum stores and saves it."""
+
+    def request_deleted(self, request_id: str) -> None:
+        """Take note that a request is being deleted, just before Electrum does it."""
+
+    def uri_of(self, request: Request, plain: str) -> str:
+        """Return the URI of a request, given Electrum's own."""
+
+    async def stopped(self) -> None:
+        """Stop everything: the wallet is closing, and is saved after this."""
+
+    def held_addresses(self) -> set[str]:
+        """Return the addresses that must not be handed out again."""
+
+    def reserved_outpoints(self) -> set[str]:
+        """Return the coins (`txid:n`) that must not go into other payments."""
+
+
+class Seams:
+    """All the wraps on one wallet."""
+
+    def __init__(self, wallet: Abstract_Wallet, owner: Owner) -> None:
+        self._wallet, self._owner = wallet, owner
+        self._installed: dict[str, Callable[..., Any]] = {}
+        self._before: dict[str, Callable[..., Any]] = {}
+        """What stood on the instance before us: another plugin's wrap."""
+
+    def install(self) -> None:
+        """Put the wraps on; once they are on, do nothing."""
+        if self._installed:
+            return
+        for wrap in (
+            self._add_payment_request,
+            self._get_request_uri,
+            self._delete_request,
+            self._stop,
+            self._get_unused_addresses,
+            self._is_frozen_coin,
+        ):
+            wrap()
+
+    def remove(self) -> None:
+        """Take the wraps off and leave the wallet as it was.
+
+        One that another plugin has wrapped in turn stays where it is, and only hands on.
+        """
+        for name, ours in self._installed.items():
+            if self._wallet.__dict__.get(name) is not ours:
+                continue
+            if name in self._before:
+                setattr(self._wallet, name, self._before[name])
+            else:
+                delattr(self._wallet, name)
+        self._installed, self._before = {}, {}
+
+    def _put(self, name: str, ours: Callable[..., Any]) -> None:
+        if name in self._wallet.__dict__:
+            self._before[name] = self._wallet.__dict__[name]
+        self._installed[name] = ours
+        setattr(self._wallet, name, ours)
+
+    def _is_on(self, name: str) -> bool:
+        return name in self._installed
+
+    def _add_payment_request(self) -> None:
+        original = self._wallet.add_payment_request
+
+        def add_payment_request(req: Request, *, write_to_disk: bool = True) -> str:
+            # An import writes nothing yet, and brings back requests that were offered elsewhere.
+            if self._is_on("add_payment_request") and write_to_disk and req.get_address() is not None:
+                with _own_fault("a new request"):
+                    if self._wallet.get_request(req.get_id()) is None:
+                        self._owner.request_added(req)
+            request_id: str = original(req, write_to_disk=write_to_disk)
+            return request_id
+
+        self._put("add_payment_request", add_payment_request)
+
+    def _get_request_uri(self) -> None:
+        original = self._wallet.get_request_URI
+
+        def get_request_uri(req: Request) -> str | None:
+            plain: str | None = original(req)
+            if plain is not None and self._is_on("get_request_URI") and req.get_address() is not None:
+                with _own_fault("a request's URI"):
+                    return self._owner.uri_of(req, plain)
+            return plain
+
+        self._put("get_request_URI", get_request_uri)
+
+    def _delete_request(self) -> None:
+        original = self._wallet.delete_request
+
+        def delete_request(request_id: str, *, write_to_disk: bool = True) -> None:
+            if self._is_on("delete_request") and self._wallet.get_request(request_id) is not None:
+                with _own_fault("a deleted request"):
+                    self._owner.request_deleted(request_id)
+            original(request_id, write_to_disk=write_to_disk)
+
+        self._put("delete_request", delete_request)
+
+    def _stop(self) -> None:
+        original = self._wallet.stop
+
+        async def stop() -> None:
+            try:
+                if self._is_on("stop"):
+                    with _own_fault("closing"):
+                        async with asyncio.timeout(STOP_PATIENCE):
+                            await self._owner.stopped()
+            finally:  # even if we get cancelled
+                await original()
+
+        self._put("stop", stop)
+
+    def _get_unused_addresses(self) -> None:
+        original = self._wallet.get_unused_addresses
+
+        def get_unused_addresses() -> Sequence[str]:
+            addresses: Sequence[str] = original()
+            if self._is_on("get_unused_addresses"):
+                with _own_fault("unused addresses"):
+                    held = self._owner.held_addresses()
+                    return [address for address in addresses if address not in held]
+            return addresses
+
+        self._put("get_unused_addresses", get_unused_addresses)
+
+    def _is_frozen_coin(self) -> None:
+        original = self._wallet.is_frozen_coin
+
+        def is_frozen_coin(utxo: PartialTxInput) -> bool:
+            if original(utxo):
+                return True
+            if self._is_on("is_frozen_coin"):
+                with _own_fault("a reserved coin"):
+                    outpoint = utxo.prevout.to_str()
+                    # A mark that is False is the user's own "Unfreeze", and the user's word wins.
+                    unfrozen = self._wallet._frozen_coins.get(outpoint) is False  # noqa: SLF001  no public name
+                    return outpoint in self._owner.reserved_outpoints() and not unfrozen
+            return False
+
+        self._put("is_frozen_coin", is_frozen_coin)
+
+
+@contextmanager
+def _own_fault(where: str) -> Iterator[None]:
+    """Log what goes wrong in us, and go on: it must not reach Electrum."""
+    try:
+        yield
+    except Exception:
+        _logger.exception(f"payjoin had a fault at {where}")

@@ -1,0 +1,167 @@
+"""What the wallet sees on the chain, and when that changes.
+
+A transaction counts once it is in the mempool or in a block. Local ones count for nothing here, though Electrum's own
+sums and statuses take them for payments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from electrum.bitcoin import address_to_script, script_to_scripthash
+from electrum.transaction import PartialTransaction, Transaction
+from electrum.util import EventListener, event_listener, get_asyncio_loop
+
+from ..session.outcome import Seen
+
+if TYPE_CHECKING:
+    from electrum.address_synchronizer import AddressSynchronizer
+    from electrum.invoices import Request
+    from electrum.transaction import TxOutpoint
+    from electrum.wallet import Abstract_Wallet
+
+
+class ChainWatcher(EventListener):
+    """Calls back, on the event loop, when transactions of one wallet came, went or were confirmed.
+
+    Any number of events of one turn of the loop make one call.
+    """
+
+    def __init__(self, wallet: Abstract_Wallet, on_change: Callable[[], None]) -> None:
+        self._wallet, self._on_change = wallet, on_change
+        self._is_due = False
+        self._is_on = False
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._is_on = True
+        self.register_callbacks()
+
+    def stop(self) -> None:
+        """Listen no more; nothing is called back after this."""
+        self._is_on = False
+        self.unregister_callbacks()
+
+    @event_listener
+    def on_event_adb_added_tx(self, adb: AddressSynchronizer, _txid: str, _tx: Transaction) -> None:
+        """A transaction came, in whatever state."""
+        self._changed(adb)
+
+    @event_listener
+    def on_event_adb_removed_tx(self, adb: AddressSynchronizer, _txid: str, _tx: Transaction | None) -> None:
+        """A transaction was replaced, or removed by hand."""
+        self._changed(adb)
+
+    @event_listener
+    def on_event_adb_tx_height_changed(self, adb: AddressSynchronizer, _txid: str, _old: int, _new: int) -> None:
+        """A known transaction moved between local, mempool and block."""
+        self._changed(adb)
+
+    @event_listener
+    def on_event_adb_added_verified_tx(self, adb: AddressSynchronizer, _txid: str) -> None:
+        """A block's proof was checked: only now is a transaction confirmed."""
+        self._changed(adb)
+
+    @event_listener
+    def on_event_adb_removed_verified_tx(self, adb: AddressSynchronizer, _txid: str) -> None:
+        """A block was undone."""
+        self._changed(adb)
+
+    @event_listener
+    def on_event_request_status(self, wallet: Abstract_Wallet, _request_id: str, _status: int) -> None:
+        """Electrum looked at a request again."""
+        self._changed(wallet)
+
+    @event_listener
+    def on_event_wallet_updated(self, wallet: Abstract_Wallet) -> None:
+        """The wallet is up to date again: what it heard meanwhile counts from now on."""
+        self._changed(wallet)
+
+    def _changed(self, source: object) -> None:
+        is_ours = source is self._wallet or source is self._wallet.adb
+        if is_ours and self._is_on and not self._is_due:
+            self._is_due = True
+            get_asyncio_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_due = False
+        if self._is_on:
+            self._on_change()
+
+
+def seen_for(wallet: Abstract_Wallet, *, address: str, outpoints: Iterable[str], since_height: int = 0) -> list[Seen]:
+    """Return the transactions of mempool and blocks that pay `address` or spend one of `outpoints` (`txid:n`).
+
+    Those in blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
+    """
+    script = address_to_script(address)
+    txids = _paying(wallet, script)
+    for outpoint in outpoints:
+        previous, _, vout = outpoint.partition(":")
+        if (spender := wallet.db.get_spent_outpoint(previous, vout)) is not None:
+            txids.add(spender)
+    return [seen for txid in sorted(txids) if (seen := _seen(wallet, txid, script, since_height)) is not None]
+
+
+def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:
+    """Tell whether mempool and blocks pay the request its amount: Electrum's own sum without local transactions."""
+    amount_sat, address = request.get_amount_sat(), request.get_address()
+    if address is None:
+        return False
+    scripthash = script_to_scripthash(address_to_script(address))
+    received = [
+        value
+        for prevout, value in wallet.db.get_prevouts_by_scripthash(scripthash)
+        if _is_visible(wallet, prevout.txid.hex(), request.height)
+    ]
+    return bool(received) and sum(received) >= (amount_sat or 0)
+
+
+def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable[str]) -> int:
+    """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them."""
+    ours = frozenset(contributed)
+    script = address_to_script(address)
+    received = 0
+    for txid in {
+        prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(script_to_scripthash(script))
+    }:
+        tx: Any = wallet.db.get_transaction(txid)
+        if tx is None or not _is_visible(wallet, txid, 0):
+            continue
+        received += sum(txout.value for txout in tx.outputs() if txout.scriptpubkey == script)
+        received -= sum(_value_sat(wallet, txin.prevout) for txin in tx.inputs() if txin.prevout.to_str() in ours)
+    return received
+
+
+def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:
+    """Return how deep a transaction is: 0 in the mempool, None where it is not seen now."""
+    mined = wallet.adb.get_tx_height(txid)
+    return None if mined.is_local_like() else int(mined.conf or 0)
+
+
+def _seen(wallet: Abstract_Wallet, txid: str, script: bytes, since_height: int) -> Seen | None:
+    tx: Any = wallet.db.get_transaction(txid)
+    if tx is None or isinstance(tx, PartialTransaction) or not _is_visible(wallet, txid, since_height):
+        return None
+    return Seen(
+        txid=txid,
+        raw=bytes.fromhex(tx.serialize()),
+        confirmed=wallet.adb.get_tx_height(txid).height() > 0,
+        pays_request=any(txout.scriptpubkey == script for txout in tx.outputs()),
+    )
+
+
+def _paying(wallet: Abstract_Wallet, script: bytes) -> set[str]:
+    """Return the transactions that pay to `script`, local ones too."""
+    return {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(script_to_scripthash(script))}
+
+
+def _value_sat(wallet: Abstract_Wallet, prevout: TxOutpoint) -> int:
+    """Return the value of a coin of the wallet's."""
+    return int(wallet.db.get_transaction(prevout.txid.hex()).outputs()[prevout.out_idx].value)
+
+
+def _is_visible(wallet: Abstract_Wallet, txid: str, since_height: int) -> bool:
+    mined = wallet.adb.get_tx_height(txid)
+    return not mined.is_local_like() and not 0 < mined.height() <= since_height

@@ -1,0 +1,95 @@
+"""The real stand, once for all tests of this level: node, Electrum server, directory and relay of the reference."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.receiver import Receiver
+from tests.stand.missing import MissingPart
+from tests.stand.stand import Stand
+
+ROOT = Path(__file__).parent.parent.parent
+NUMBER = itertools.count(1)
+
+COINS = (5_000_000, 3_000_000)
+"""Satoshis: what a receiver's wallet has, two confirmed coins."""
+
+
+def build_zip(folder: Path) -> Path:
+    """Build the plugin as its README says, and return a copy of the zip."""
+    subprocess.run([sys.executable, "setup.py", "zip"], cwd=ROOT, check=True, capture_output=True)
+    version = json.loads((ROOT / "manifest.json").read_text())["version"]
+    return Path(shutil.copy(ROOT / "dist" / f"payjoin-{version}.zip", folder))
+
+
+@pytest.fixture(scope="session")
+def plugin_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_zip(tmp_path_factory.mktemp("zip"))
+
+
+@pytest.fixture(scope="session")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    try:
+        started = Stand(tmp_path_factory.mktemp("stand"), mailroom=True, v1=True, timeout=30)
+    except MissingPart as missing:
+        pytest.skip(str(missing))
+    with started:
+        yield started
+
+
+def settings_for(stand: Stand, **more: object) -> dict[str, object]:
+    """Return the plugin's settings for the real mailroom."""
+    chosen: dict[str, object] = {
+        "directories": [stand.mailroom.directory_url],
+        "ohttp_relays": [stand.mailroom.relay_url],
+        "offer_in_commands": True,
+        **more,
+    }
+    return {f"plugins.payjoin.{name}": value for name, value in chosen.items()}
+
+
+@pytest.fixture(scope="session")
+def daemon(stand: Stand, plugin_zip: Path) -> Receiver:
+    """One daemon for the tests that leave it as it was."""
+    return Receiver(stand.electrum("shared", plugin=plugin_zip, settings=settings_for(stand)), "wallet")
+
+
+@pytest.fixture
+def receiver(stand: Stand, daemon: Receiver) -> Receiver:
+    """A new wallet with coins, in the daemon that all share."""
+    return new_wallet(stand, daemon, *COINS)
+
+
+@pytest.fixture
+def own_receiver(stand: Stand, plugin_zip: Path) -> Iterator[Callable[..., Receiver]]:
+    """Make a daemon of the test's own, which may be killed: `own_receiver(*coins, **settings)`."""
+    made: list[Receiver] = []
+
+    def make(*coins: int, **settings: object) -> Receiver:
+        name = f"own-{next(NUMBER)}"
+        found = Receiver(stand.electrum(name, plugin=plugin_zip, settings=settings_for(stand, **settings)), "wallet")
+        made.append(found)
+        if coins:
+            stand.fund(found.daemon, *coins)
+        return found
+
+    yield make
+    for receiver in made:
+        receiver.daemon.stop()
+
+
+def new_wallet(stand: Stand, daemon: Receiver, *coins: int, password: str | None = None) -> Receiver:
+    """Make another wallet in a daemon, with confirmed coins."""
+    found = Receiver(daemon.daemon, f"wallet-{next(NUMBER)}")
+    daemon.daemon.create_wallet(found.wallet, password=password)
+    if coins:
+        stand.fund(daemon.daemon, *coins, wallet=found.wallet)
+    return found

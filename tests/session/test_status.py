@@ -1,0 +1,106 @@
+"""What a person may know of a session."""
+
+from __future__ import annotations
+
+import pytest
+
+from payjoin_plugin.errors import Fault, UnreadableLog
+from payjoin_plugin.session.events import Abort, Closed, Failure, Fallback, Outcome, ReceiverEvent, Unrecognized
+from payjoin_plugin.session.log import Record, empty_log, encode_record
+from payjoin_plugin.session.status import Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
+from tests.session.samples import (
+    CREATED,
+    EXPIRES_AT,
+    HAPPY,
+    OURS,
+    REFUSED,
+    RETRIEVED,
+    SUCCESS,
+    fold,
+    open_states,
+)
+
+OTHER = "ab" * 32
+
+
+def head(*events: ReceiverEvent, now: int = EXPIRES_AT - 1) -> Status:
+    raw = empty_log(role="receiver") | {"events": [encode_record(Record(1, event)) for event in events]}
+    return read_head(raw, now=now).status
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (SUCCESS, Status.COMPLETED),
+        (Failure(), Status.FAILED),
+        (Abort(), Status.ABORTED),
+        (Fallback(), Status.PAID_WITHOUT_PAYJOIN),
+        (Unrecognized(OTHER, pays_request=True), Status.PAID_WITHOUT_PAYJOIN),
+        (Unrecognized(OTHER, pays_request=False), Status.FAILED),
+    ],
+    ids=str,
+)
+def test_the_status_of_a_closed_session_is_its_outcomes(outcome: Outcome, status: Status) -> None:
+    assert head(CREATED, Closed(outcome)) is status
+    assert head(CREATED, Closed(outcome), now=EXPIRES_AT + 1) is status
+
+
+def test_expiry_is_inferred_from_the_clock() -> None:
+    assert head(CREATED, now=EXPIRES_AT - 1) is Status.ACTIVE
+    assert head(CREATED, now=EXPIRES_AT) is Status.EXPIRED
+
+
+def test_the_status_looks_at_no_record_between_the_first_and_the_last() -> None:
+    raw = empty_log(role="receiver")
+    raw["events"] = [encode_record(Record(1, CREATED)), "damage", encode_record(Record(2, Closed(Abort())))]
+    assert read_head(raw, now=0).status is Status.ABORTED
+
+
+def test_a_log_that_does_not_begin_with_its_creation_is_unreadable() -> None:
+    with pytest.raises(UnreadableLog):
+        head(RETRIEVED)
+
+
+def test_each_open_state_has_a_stage() -> None:
+    assert [stage_of(state, None) for state in open_states()] == [
+        Stage.WAITING_FOR_SENDER,
+        Stage.CHECKING_ORIGINAL,
+        Stage.CHECKING_ORIGINAL,
+        Stage.CHECKING_ORIGINAL,
+        Stage.POSTING_PROPOSAL,
+        Stage.WAITING_FOR_BROADCAST,
+        Stage.POSTING_ERROR,
+    ]
+
+
+def test_a_session_that_waits_for_the_wallet_says_so() -> None:
+    assert stage_of(fold(*HAPPY[:3]), Waiting.LOCKED) is Stage.WAITING_FOR_WALLET
+
+
+def test_a_closed_session_has_no_stage() -> None:
+    assert stage_of(fold(*HAPPY), None) is None
+
+
+def test_a_refusal_says_why_in_our_own_words() -> None:
+    records = [Record(1, event) for event in (CREATED, RETRIEVED, REFUSED, Closed(Failure()))]
+    assert fault_of(records) is Fault.COINS_GONE
+
+
+def test_what_was_no_payment_at_all_says_so_too() -> None:
+    assert fault_of([Record(1, CREATED), Record(2, Closed(Failure()))]) is Fault.NOT_A_PAYMENT
+
+
+def test_a_session_that_goes_well_has_no_fault() -> None:
+    assert fault_of([Record(1, event) for event in HAPPY]) is None
+
+
+def test_details_come_from_the_log() -> None:
+    details = details_of(fold(*HAPPY[:6]))
+    assert details.original_txid is not None
+    assert details.contributed == (OURS,)
+    assert details.receiver_fee_sat == 0
+    assert details.received_sat == 2_000_000
+
+
+def test_the_payjoins_txid_is_not_foretold_where_a_senders_script_is_part_of_it() -> None:
+    assert details_of(fold(*HAPPY[:6])).payjoin_txid is None

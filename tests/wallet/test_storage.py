@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from electrum import util
+from electrum.wallet import Abstract_Wallet
+
+from payjoin_plugin.errors import UnreadableLog
+from payjoin_plugin.wallet.storage import ORIGINALS_KEY, SEEN_KEPT, WalletStore
+from tests.wallet.wallets import (
+    PASSWORD,
+    created_record,
+    dumped_and_reloaded,
+    make_wallet,
+    plugin_storage,
+    reopen,
+    run,
+)
+
+POSTED = {"at": 1_795_000_009, "event": "posted_proposal"}
+
+
+def store_of(wallet: Abstract_Wallet) -> WalletStore:
+    return WalletStore(wallet, plugin_storage(wallet))
+
+
+@pytest.fixture
+def wallet(tmp_path: Path) -> Abstract_Wallet:
+    return make_wallet(tmp_path, on_disk=True)
+
+
+@pytest.fixture
+def store(wallet: Abstract_Wallet) -> WalletStore:
+    return store_of(wallet)
+
+
+# Logs
+
+
+def test_a_log_survives_dump_and_reload(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.create("s1", role="receiver", record=created_record())
+    store.append("s1", POSTED)
+    again = store_of(dumped_and_reloaded(wallet))
+    assert again.session_ids() == ["s1"]
+    assert again.raw_log("s1") == {"format": 1, "role": "receiver", "events": [created_record(), POSTED]}
+
+
+def test_a_reloaded_log_is_appended_to(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.create("s1", role="receiver", record=created_record())
+    once = dumped_and_reloaded(wallet)
+    store_of(once).append("s1", POSTED)
+    log = store_of(dumped_and_reloaded(once)).raw_log("s1")
+    assert isinstance(log, dict)
+    assert log["events"] == [created_record(), POSTED]
+
+
+def test_the_session_of_a_request_is_found_at_once_and_after_a_reload(
+    wallet: Abstract_Wallet, store: WalletStore
+) -> None:
+    store.create("s1", role="receiver", record=created_record("first00000"))
+    store.create("s2", role="receiver", record=created_record("second0000"))
+    for some in (store, store_of(dumped_and_reloaded(wallet))):
+        assert [some.session_of_request(key) for key in ("first00000", "second0000", "none")] == ["s1", "s2", None]
+
+
+def test_the_newest_session_of_a_request_counts(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.create("zz", role="receiver", record=created_record(at=100))
+    store.create("aa", role="receiver", record=created_record(at=200))
+    assert store.session_of_request("aabbccddee") == "aa"
+    assert store_of(dumped_and_reloaded(wallet)).session_of_request("aabbccddee") == "aa"
+
+
+def test_a_session_is_not_made_twice(store: WalletStore) -> None:
+    store.create("s1", role="receiver", record=created_record())
+    with pytest.raises(ValueError, match="exists"):
+        store.create("s1", role="receiver", record=created_record())
+
+
+@pytest.mark.parametrize("value", [b"raw", {1, 2}, object(), float("nan")], ids=["bytes", "set", "object", "nan"])
+def test_what_is_no_json_is_refused_before_it_can_spoil_the_file(
+    wallet: Abstract_Wallet, store: WalletStore, value: object
+) -> None:
+    store.create("s1", role="receiver", record=created_record())
+    with pytest.raises((TypeError, ValueError)):
+        store.append("s1", {"at": 1, "event": value})
+    log = store_of(dumped_and_reloaded(wallet)).raw_log("s1")
+    assert isinstance(log, dict)
+    assert log["events"] == [created_record()]
+
+
+def test_a_record_that_is_changed_later_does_not_change_the_log(store: WalletStore) -> None:
+    record: dict[str, Any] = {**created_record(), "list": [1]}
+    store.create("s1", role="receiver", record=record)
+    record["list"].append(2)
+    log = store.raw_log("s1")
+    assert isinstance(log, dict)
+    assert log["events"][0]["list"] == [1]
+
+
+@pytest.mark.parametrize(
+    "log", [None, 7, "text", [], {}, {"events": {}}, {"format": 1, "role": "receiver", "events": "x"}]
+)
+def test_a_damaged_log_is_not_written_to_and_stays_as_it_is(wallet: Abstract_Wallet, log: object) -> None:
+    plugin_storage(wallet)["sessions"] = {"bad": log, "good": {"format": 1, "role": "receiver", "events": []}}
+    store = store_of(wallet)
+    with pytest.raises(UnreadableLog):
+        store.append("bad", POSTED)
+    store.append("good", POSTED)
+    assert json.loads(wallet.db.dump())["plugin_data"]["payjoin"]["sessions"]["bad"] == log
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": 0},
+        {"version": "1"},
+        {"version": True},
+        {"sessions": []},
+        {"waiting": 3},
+        {"declined": "x"},
+        {"directory_keys": []},
+        {"seen": {}},
+        {"seen": [["one"]]},
+        {"seen": [[1, "s"]]},
+        {"exposed": [3]},
+        {"coin_secret": "zz"},
+        {"coin_secret": "00"},
+    ],
+    ids=str,
+)
+def test_damaged_storage_is_read_only_and_loses_nothing(wallet: Abstract_Wallet, damage: dict[str, Any]) -> None:
+    storage = plugin_storage(wallet)
+    storage["other"] = "kept"
+    for key, value in damage.items():
+        storage[key] = value
+    before = json.loads(wallet.db.dump())["plugin_data"]
+    store = store_of(wallet)
+    assert store.unreadable is not None
+    assert not store.unreadable.newer
+    for write in (
+        lambda: store.create("s1", role="receiver", record=created_record()),
+        lambda: store.append("s1", POSTED),
+        lambda: store.set_waiting("r", 1),
+        lambda: store.decline("r"),
+        lambda: store.mark_seen(["a:0"], "s"),
+        lambda: store.mark_exposed(["a:0"]),
+        lambda: store.set_directory_keys({}),
+        lambda: store.raw_log("s1"),
+    ):
+        with pytest.raises(UnreadableLog, match="damaged"):
+            write()
+    assert json.loads(wallet.db.dump())["plugin_data"] == before
+
+
+def test_storage_of_a_newer_version_is_listed_and_left_alone(wallet: Abstract_Wallet) -> None:
+    storage = plugin_storage(wallet)
+    storage["version"] = 2
+    storage["sessions"] = {"s1": {"anything": []}}
+    storage["seen"] = {"another": "shape"}
+    store = store_of(wallet)
+    assert store.unreadable is not None
+    assert store.unreadable.newer
+    assert store.session_ids() == ["s1"]
+    assert not store.seen_elsewhere("a:0", "s")
+    assert store.exposed() == frozenset()
+    with pytest.raises(UnreadableLog, match="newer"):
+        store.append("s1", POSTED)
+
+
+def test_a_wallet_that_payjoin_only_looked_at_is_not_changed(wallet: Abstract_Wallet) -> None:
+    plugin_storage(wallet)
+    wallet.save_db()
+    before = wallet.db.dump()
+    store = store_of(wallet)
+    store.session_ids(), store.waiting_requests(), store.is_declined("r"), store.originals(), store.directory_keys()
+    store.drop_waiting("r"), store.forget_request("r"), store.drop_original("00" * 32)
+    assert wallet.db.dump() == before
+    assert not wallet.db.modified()
+
+
+def test_ten_thousand_logs_are_indexed_in_less_than_the_time_that_opening_may_take(wallet: Abstract_Wallet) -> None:
+    sessions = {
+        f"{number:016x}": {"format": 1, "role": "receiver", "events": [created_record(f"{number:010x}"), POSTED]}
+        for number in range(10_000)
+    }
+    plugin_storage(wallet)["sessions"] = sessions
+    start = asyncio.new_event_loop().time()
+    store = store_of(wallet)
+    assert asyncio.new_event_loop().time() - start < 0.2
+    assert store.session_of_request(f"{9_999:010x}") == f"{9_999:016x}"
+
+
+# Requests without a session
+
+
+def test_waiting_requests_survive_a_reload_until_they_are_dropped(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.set_waiting("r1", 100)
+    store.set_waiting("r2", 200)
+    store.drop_waiting("r1")
+    assert store_of(dumped_and_reloaded(wallet)).waiting_requests() == {"r2": 200}
+
+
+def test_a_declined_request_stays_declined(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.decline("r1")
+    again = store_of(dumped_and_reloaded(wallet))
+    assert again.is_declined("r1")
+    assert not again.is_declined("r2")
+
+
+def test_a_deleted_request_leaves_no_mark(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.set_waiting("r1", 100)
+    store.decline("r1")
+    store.forget_request("r1")
+    again = store_of(dumped_and_reloaded(wallet))
+    assert again.waiting_requests() == {}
+    assert not again.is_declined("r1")
+
+
+# Against probing
+
+
+def test_an_input_is_seen_elsewhere_only_by_other_sessions(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.mark_seen(["a:0", "b:1"], "s1")
+    for some in (store, store_of(dumped_and_reloaded(wallet))):
+        assert some.seen_elsewhere("a:0", "s2")
+        assert not some.seen_elsewhere("a:0", "s1")
+        assert not some.seen_elsewhere("c:0", "s2")
+
+
+def test_marking_again_changes_nothing(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.mark_seen(["a:0"], "s1")
+    before = wallet.db.dump()
+    store.mark_seen(["a:0"], "s1")
+    store.mark_seen(["a:0"], "s2")
+    assert wallet.db.dump() == before
+
+
+def test_the_newest_four_thousand_inputs_are_remembered(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.mark_seen([f"{number:064x}:0" for number in range(SEEN_KEPT)], "s1")
+    store.mark_seen(["new:0", "new:1"], "s2")
+    for some in (store, store_of(dumped_and_reloaded(wallet))):
+        forgotten = [number for number in range(SEEN_KEPT) if not some.seen_elsewhere(f"{number:064x}:0", "s3")]
+        assert forgotten == [0, 1]
+        assert some.seen_elsewhere("new:1", "s3")
+
+
+def test_the_oldest_are_forgotten_first_after_a_reload_too(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.mark_seen([f"{SEEN_KEPT - number:064x}:0" for number in range(SEEN_KEPT)], "s1")  # not in alphabetical order
+    again = store_of(dumped_and_reloaded(wallet))
+    again.mark_seen(["new:0"], "s2")
+    assert not again.seen_elsewhere(f"{SEEN_KEPT:064x}:0", "s3")
+    assert again.seen_elsewhere(f"{1:064x}:0", "s3")
+
+
+def test_exposed_coins_are_remembered_and_bounded(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.mark_exposed(["a:0", "a:0", "b:0"])
+    assert store_of(dumped_and_reloaded(wallet)).exposed() == {"a:0", "b:0"}
+    store.mark_exposed([f"{number}:0" for number in range(SEEN_KEPT)])
+    assert len(store.exposed()) == SEEN_KEPT
+    assert "a:0" not in store.exposed()
+
+
+def test_the_coin_secret_is_made_once(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    secret = store.coin_secret()
+    assert len(secret) == 32
+    assert store.coin_secret() == secret
+    assert store_of(dumped_and_reloaded(wallet)).coin_secret() == secret
+
+
+def test_each_wallet_has_its_own_coin_secret(tmp_path: Path, store: WalletStore) -> None:
+    assert store_of(make_wallet(tmp_path, "other")).coin_secret() != store.coin_secret()
+
+
+# OHTTP keys
+
+
+def test_directory_keys_ride_on_electrums_next_save(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    keys = {"https://payjo.in": {"keys": "01ab", "fetched_at": 5}}
+    store.set_directory_keys(keys)
+    run(store.flush())
+    assert store.saves == 0
+    wallet.save_db()
+    assert store_of(reopen(wallet)).directory_keys() == keys
+
+
+# Originals
+
+
+def test_an_original_stands_at_the_top_of_the_file_and_outlives_the_plugins_data(
+    wallet: Abstract_Wallet, store: WalletStore
+) -> None:
+    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="Two coffees", at=7)
+    wallet.db.prune_uninstalled_plugin_data(set())
+    wallet.save_db()
+    again = reopen(wallet)
+    assert again.db.get_plugin_storage() == {}
+    assert again.db.get(ORIGINALS_KEY)["aa" * 32] == {
+        "tx": "0200",
+        "session_id": "s1",
+        "request_id": "r1",
+        "label": "Two coffees",
+        "at": 7,
+    }
+    (original,) = store_of(again).originals().values()
+    assert (original.tx, original.session_id, original.label, original.at) == ("0200", "s1", "Two coffees", 7)
+
+
+def test_a_dropped_original_is_gone(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    for txid in ("aa" * 32, "bb" * 32):
+        store.keep_original(txid, "0200", session_id="s1", request_id="r1", label="", at=7)
+    store.drop_original("aa" * 32)
+    assert list(store_of(dumped_and_reloaded(wallet)).originals()) == ["bb" * 32]
+
+
+def test_an_original_that_cannot_be_read_is_left_in_the_file(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    wallet.db.get_dict(ORIGINALS_KEY)["cc" * 32] = {"tx": 5}
+    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
+    assert list(store.originals()) == ["aa" * 32]
+    assert dumped_and_reloaded(wallet).db.get(ORIGINALS_KEY)["cc" * 32] == {"tx": 5}
+
+
+def test_originals_can_be_read_where_the_sessions_cannot(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
+    plugin_storage(wallet)["version"] = 9
+    assert list(store_of(wallet).originals()) == ["aa" * 32]
+
+
+# The whole of it through an encrypted file, and through Electrum's partial writes
+
+
+def test_an_encrypted_wallet_keeps_everything(tmp_path: Path) -> None:
+    wallet = make_wallet(tmp_path, password=PASSWORD, encrypt_file=True, on_disk=True)
+    store = store_of(wallet)
+    store.create("s1", role="receiver", record=created_record())
+    run(store.flush())
+    assert b"created" not in Path(wallet.storage.get_path()).read_bytes()
+    assert store_of(reopen(wallet, password=PASSWORD)).session_ids() == ["s1"]
+
+
+def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -> None:
+    wallet = make_wallet(tmp_path, on_disk=True, wallet_partial_writes=True)
+    store = store_of(wallet)
+    store.create("s1", role="receiver", record=created_record("r~/1"))
+    run(store.flush())
+    store.append("s1", POSTED)
+    store.set_waiting("r2", 5)
+    store.decline("r3")
+    store.mark_seen([f"{number:x}:0" for number in range(SEEN_KEPT + 2)], "s1")
+    store.mark_exposed(["ours:1"])
+    store.set_directory_keys({"https://payjo.in": {"keys": "00"}})
+    store.set_directory_keys({"https://payjo.in": {"keys": "01"}})
+    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
+    store.keep_original("bb" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
+    secret = store.coin_secret()
+    run(store.flush())
+    store.drop_waiting("r2")
+    store.drop_original("aa" * 32)
+    run(store.flush())
+    assert store.saves == 3
+    again = store_of(reopen(wallet))
+    log = again.raw_log("s1")
+    assert isinstance(log, dict)
+    assert [record["event"] for record in log["events"]] == ["created", "posted_proposal"]
+    assert again.waiting_requests() == {}
+    assert again.is_declined("r3")
+    assert again.seen_elsewhere(f"{SEEN_KEPT + 1:x}:0", "other")
+    assert not again.seen_elsewhere("0:0", "other")
+    assert again.exposed() == {"ours:1"}
+    assert again.directory_keys() == {"https://payjo.in": {"keys": "01"}}
+    assert list(again.originals()) == ["bb" * 32]
+    assert again.coin_secret() == secret
+
+
+def test_recording_is_allowed_on_any_thread_and_loses_nothing(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    async def record_from_many_threads() -> None:
+        await asyncio.gather(
+            *(asyncio.to_thread(store.create, f"s{number}", role="receiver", record=created_record(f"r{number}"))
+              for number in range(50)),
+            *(store.flush() for _ in range(5)),
+        )  # fmt: skip
+        await store.flush()
+
+    run(record_from_many_threads())
+    again = store_of(reopen(wallet))
+    assert sorted(again.session_ids()) == sorted(f"s{number}" for number in range(50))
+    assert util.get_asyncio_loop().is_running()
