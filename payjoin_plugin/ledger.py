@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ class Ledger(Logger):
         with self.store.lock:
             if not session.record(event, now=now(), after=after):
                 return False
+            self.logger.debug(f"session {log_ref(session.id)}: {type(event).__name__}")
             match event:
                 case AcceptedOriginal():
                     self._keep_original(session)
@@ -145,3 +147,8 @@ class Ledger(Logger):
         if (committed := committed_contribution(session.state)) is not None:
             for outpoint in committed.outpoints:
                 self._reserved.pop(outpoint, None)
+
+
+def log_ref(session_id: str) -> str:
+    """Return how a session is called in log files, which users share."""
+    return hashlib.sha256(session_id.encode()).hexdigest()[:6]

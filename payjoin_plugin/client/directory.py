@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from ..errors import DecodeError, Unreachable
@@ -60,7 +60,7 @@ def operator_of(url: str) -> str:
     to *the same* for hosts that share a domain. An address in numbers stands for itself.
     """
     host = _host(url)
-    if _is_address(host):
+    if _address(host) is not None:
         return host
     labels = host.split(".")
     length = 3 if len(labels) > 1 and len(labels[-2]) <= 3 else 2
@@ -203,16 +203,19 @@ def _read_stored(stored: object) -> Iterator[tuple[str, _Fetched]]:
 
 
 def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "").rstrip(".")
+    """Return the host of a URL: lower case, an address in numbers in its one normal form."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    address = _address(host)
+    return host if address is None else str(address)
 
 
-def _is_address(host: str) -> bool:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(host)
+        return ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback

@@ -258,7 +258,7 @@ class HttpTransport:
         The body is None where it was longer than ANSWER_LIMIT. With `proxy` the request goes through a tunnel.
         """
         host = urlsplit(proxy or url).hostname or ""
-        with _typed_errors(host):
+        with _typed_errors(host if proxy is None else f"{urlsplit(url).hostname} through {host}"):
             async with self._connections.lease(self, host) as http:
                 http.cookie_jar.clear()
                 async with http.request(
@@ -303,22 +303,24 @@ def _checked(url: str) -> str:
 
 
 @contextmanager
-def _typed_errors(host: str) -> Iterator[None]:
+def _typed_errors(where: str) -> Iterator[None]:
     """Turn what aiohttp, the proxy's client and the system raise into errors of ours, with the reason in words."""
     try:
         yield
     except (aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError) as error:
         raise Unreachable(f"the proxy does not work: {error}") from error
     except aiohttp_socks.ProxyError as error:
-        raise Unreachable(f"{host} cannot be reached through the proxy: {error}") from error
+        raise Unreachable(f"{where} cannot be reached by the proxy: {error}") from error
     except aiohttp.ClientHttpProxyError as error:
-        raise Unreachable(f"{host} refused a tunnel to the directory: status {error.status}") from error
+        raise Unreachable(f"{where} cannot be reached: the relay refused with status {error.status}") from error
     except aiohttp.ClientResponseError as error:
-        raise Garbled(f"{host} does not speak HTTP") from error
+        raise Garbled(f"{where}: the answer is no HTTP") from error
     except TimeoutError as error:
-        raise Unreachable(f"{host} did not answer in time") from error
+        raise Unreachable(f"{where} did not answer in time") from error
+    except EOFError as error:
+        raise Unreachable("the proxy does not work: it hung up") from error
     except (aiohttp.ClientError, OSError, UnicodeError) as error:
-        raise Unreachable(f"{host} cannot be reached: {error}") from error
+        raise Unreachable(f"{where} cannot be reached: {error}") from error
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

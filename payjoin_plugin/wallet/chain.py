@@ -1,7 +1,7 @@
 """What an Electrum server says of the coins that an original spends: one JSON-RPC batch, one round trip.
 
-Electrum holds small messages back for up to a second, so that they leave in packets of 1024 bytes. Requests one after
-another cost a second each; together in one batch that is filled up to that size they cost what the network costs.
+Electrum holds small messages back for up to a second, and so does the server. Requests one after another cost a second
+each; together in one batch that is filled up with pings they cost what the network costs.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ SPENDERS_FETCHED = 20
 PREVIOUS = "blockchain.transaction.get"
 UNSPENT = "blockchain.scripthash.listunspent"
 HISTORY = "blockchain.scripthash.get_history"
+NEVER_DEFERRED = 2 * PaddedRSTransport.MIN_PACKET_SIZE
+"""Bytes. Electrum and ElectrumX pad what they send to powers of two, hold small messages back for a second, and put the
+newer part of a full buffer off where that saves padding. Less than 1024 bytes can be waiting there, so a message of
+2048 to 3072 leaves at once, whatever stands before it."""
+SHORTEST_ANSWER = len('{"jsonrpc":"2.0","result":null,"id":1}')
+"""Bytes that a server sends for a ping, at least."""
 BUSY = (JSONRPC.SERVER_BUSY, JSONRPC.EXCESSIVE_RESOURCE_USAGE, JSONRPC.INTERNAL_ERROR)
 """Errors that say nothing of what was asked."""
 
@@ -209,12 +215,12 @@ class ChainLookUp:
 
 
 def pings_to_fill(calls: Sequence[Call]) -> int:
-    """Return how many `server.ping` make the batch large enough to leave at once."""
+    """Return how many `server.ping` make the batch, and the answer to it, large enough to leave at once."""
     requests = [Request(method, [argument]) for method, argument in calls]
     ping = Request("server.ping", [])
     size = len(_message(requests))
-    missing = PaddedRSTransport.MIN_PACKET_SIZE - size
-    return max(0, -(-missing // (len(_message([*requests, ping])) - size)))
+    to_fill_batch = -(-(NEVER_DEFERRED - size) // (len(_message([*requests, ping])) - size))
+    return max(to_fill_batch, -(-NEVER_DEFERRED // SHORTEST_ANSWER))
 
 
 def _message(requests: Sequence[Request]) -> bytes:

@@ -26,6 +26,7 @@ from .chain import ChainLookUp, OnChain
 from .storage import WalletStore
 
 if TYPE_CHECKING:
+    from electrum.interface import Interface
     from electrum.transaction import PartialTxInput
     from electrum.wallet import Abstract_Wallet
 
@@ -111,6 +112,8 @@ class ElectrumReceiverWallet:
     ) -> None:
         self._wallet, self._store, self._chain = wallet, store, chain
         self._settings, self._coin_book = settings, coin_book
+        self._current_with: Interface | None = None
+        """The connection with which the wallet was up to date when we last asked."""
 
     # The original
 
@@ -120,9 +123,21 @@ class ElectrumReceiverWallet:
         return script
 
     async def ready(self) -> None:
-        """Return when the wallet is up to date with its server."""
-        while not self._wallet.is_up_to_date():
+        """Return when the wallet is up to date with its server, or only busy with news from it.
+
+        Each new transaction makes Electrum say for a second or more that it is not up to date; a sender need not wait
+        for that. After a new connection everything may be old, and then nothing is answered before it is not.
+        """
+        while not self._is_current():
             await self._wallet.up_to_date_changed_event.wait()
+
+    def _is_current(self) -> bool:
+        network = self._wallet.network
+        connection = network.interface if network is not None else None
+        if self._wallet.is_up_to_date():
+            self._current_with = connection
+            return True
+        return connection is not None and connection is self._current_with
 
     async def look_up(self, original: Original, session_id: str) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""

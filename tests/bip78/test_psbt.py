@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from electrum.transaction import PartialTransaction, Transaction
+from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, Transaction, TxOutpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,10 +138,14 @@ def test_a_witness_that_is_no_stack_is_refused(witness: bytes) -> None:
 
 
 def test_a_psbt_as_previous_transaction_is_refused() -> None:
-    nested = payment("p2pkh").signed()
-    nested_psbt = nested.serialize_as_bytes(force_psbt=True)
-    with pytest.raises(DecodeError):
-        parse(with_input_field(b"\x00", nested_psbt, psbt=UNSIGNED))
+    """Electrum takes one, if it is the right one."""
+    nested = payment("p2pkh")
+    spend = PartialTxInput(prevout=TxOutpoint.from_str(f"{nested.transaction().txid()}:0"))
+    tx = PartialTransaction.from_io([spend], [PartialTxOutput(scriptpubkey=b"\x51", value=1)])
+    psbt = with_input_field(b"\x00", psbt_bytes(nested.original()), psbt=psbt_bytes(serialize(tx)))
+    assert PartialTransaction.from_raw_psbt(psbt_bytes(psbt))
+    with pytest.raises(DecodeError, match="as previous transaction"):
+        parse(psbt)
 
 
 def test_psbts_nested_without_end_are_refused() -> None:

@@ -2,17 +2,19 @@
 
     TestAuthority   makes certificates; its own is the only one that the clients of a test trust
     HttpServer      a relay or a directory: writes down what it is asked, answers as it is told, opens tunnels
-    SocksServer     SOCKS5 with user and password: resolves the names of a test, as Tor would, and nobody else does
+    SocksServer     SOCKS, with users and passwords: resolves the names of a test, as Tor would, and nobody else does
+
+They share nothing with the package, so that they are no wiser than it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -67,15 +69,15 @@ class TestAuthority:
         return context
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
         )
 
 
@@ -101,8 +103,8 @@ class Server:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connections = 0
+        self._tasks: list[asyncio.Future[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -117,22 +119,42 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        for writer in self._writers:
+            writer.transport.abort()  # TLS would wait for a client that is gone to say goodbye
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        number, self._connections = self._connections, self._connections + 1
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.ensure_future(self._serve(reader, writer, len(self._tasks))))
+        self._writers.append(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self.serve(reader, writer, number)
         finally:
-            self._tasks.discard(task)
-            await close(writer)
+            writer.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         raise NotImplementedError
+
+    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        """Join a connection with a port of this machine until one side ends."""
+        far_reader, far_writer = await asyncio.open_connection(LOOPBACK, port)
+        self._writers.append(far_writer)
+
+        async def one_way(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+
+        ways = [asyncio.ensure_future(one_way(reader, far_writer)), asyncio.ensure_future(one_way(far_reader, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            far_writer.close()
 
 
 class HttpServer(Server):
@@ -160,7 +182,7 @@ class HttpServer(Server):
             self.seen.append(seen)
             if method == "CONNECT" and target in self._tunnels:
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                await pipe(reader, writer, self._tunnels[target])
+                await self.pipe(reader, writer, self._tunnels[target])
                 return
             await self.answer(seen, writer)
             await writer.drain()
@@ -178,7 +200,7 @@ class Asked:
 
 
 class SocksServer(Server):
-    """SOCKS5 (RFC 1928, 1929). Leads to the ports of `names`, by name; another name it does not know."""
+    """SOCKS5 (RFC 1928, 1929) and SOCKS4a. Leads to the ports of `names`, by name; nothing else does it know."""
 
     def __init__(self, names: Mapping[str, int]) -> None:
         super().__init__()
@@ -186,53 +208,47 @@ class SocksServer(Server):
         self.asked: list[Asked] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-        _, count = await reader.readexactly(2)
-        methods = await reader.readexactly(count)
-        user = ""
+        [version] = await reader.readexactly(1)
+        asked = await (self._greet_4 if version == 4 else self._greet_5)(reader, writer)
+        self.asked.append(asked)
+        known = asked.host in self._names
+        if version == 4:
+            writer.write(bytes([0, 0x5A if known else 0x5B]) + bytes(6))
+        else:
+            writer.write(bytes([5, 0 if known else 4, 0, 1]) + bytes(6))
+        if known:
+            await self.pipe(reader, writer, self._names[asked.host])
+
+    async def _greet_5(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:
+        methods = await _counted(reader)
+        user = b""
         if 2 in methods:
             writer.write(b"\x05\x02")
-            _, length = await reader.readexactly(2)
-            user = (await reader.readexactly(length)).decode()
-            await reader.readexactly((await reader.readexactly(1))[0])
+            await reader.readexactly(1)
+            user = await _counted(reader)
+            await _counted(reader)
             writer.write(b"\x01\x00")
         else:
             writer.write(b"\x05\x00")
         _, _, _, kind = await reader.readexactly(4)
-        assert kind == 3, "a client that looked the name up itself"
-        host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-        port = int.from_bytes(await reader.readexactly(2), "big")
-        self.asked.append(Asked(user, host, port))
-        known = host in self._names
-        writer.write(b"\x05" + (b"\x00" if known else b"\x04") + b"\x00\x01\x00\x00\x00\x00\x00\x00")
-        if known:
-            await pipe(reader, writer, self._names[host])
+        if kind == 3:
+            host = (await _counted(reader)).decode()
+        else:
+            host = str(ip_address(await reader.readexactly({1: 4, 4: 16}[kind])))
+        return Asked(user.decode(), host, int.from_bytes(await reader.readexactly(2), "big"))
+
+    async def _greet_4(self, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> Asked:
+        port = int.from_bytes((await reader.readexactly(3))[1:], "big")
+        address = await reader.readexactly(4)
+        user = (await reader.readuntil(b"\0"))[:-1].decode()
+        if address[:3] == bytes(3):
+            return Asked(user, (await reader.readuntil(b"\0"))[:-1].decode(), port)
+        return Asked(user, str(ip_address(address)), port)
 
 
-async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """Join a connection with a port of this machine until one side ends."""
-    far_reader, far_writer = await asyncio.open_connection(LOOPBACK, port)
-
-    async def one_way(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-
-    ways = [asyncio.ensure_future(one_way(reader, far_writer)), asyncio.ensure_future(one_way(far_reader, writer))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        await close(far_writer)
-
-
-async def close(writer: asyncio.StreamWriter) -> None:
-    """Hang up, and return when that is done."""
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+async def _counted(reader: asyncio.StreamReader) -> bytes:
+    [length] = await reader.readexactly(1)
+    return await reader.readexactly(length)
 
 
 def reply(status: int = 200, body: bytes = b"", **headers: str) -> bytes:

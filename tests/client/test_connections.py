@@ -157,7 +157,7 @@ async def test_electrum_offline_is_told_in_its_own_words() -> None:
         raise Unreachable("Electrum is offline")
 
     async with HttpServer(silence) as relay:
-        with pytest.raises(Unreachable, match="^Electrum is offline$"):
+        with pytest.raises(Unreachable, match=r"^Electrum is offline$"):
             await HttpTransport(Connections(offline)).post(relay.url(), DIRECTORY, CALL)
     assert relay.seen == []
 

@@ -246,10 +246,13 @@ async def test_a_probe_has_the_directory_answer_through_the_relay() -> None:
 
 
 async def test_a_probe_of_a_relay_that_makes_answers_up_fails() -> None:
-    async with HttpServer(says(reply(body=Gateway().config.to_bytes()))) as directory, transport() as out:
-        async with HttpServer(says(reply(body=ANSWER))) as relay:
-            with pytest.raises(Garbled):
-                await out.probe(relay.url(), directory.url())
+    async with (
+        HttpServer(says(reply(body=Gateway().config.to_bytes()))) as directory,
+        HttpServer(says(reply(body=ANSWER))) as relay,
+        transport() as out,
+    ):
+        with pytest.raises(Garbled):
+            await out.probe(relay.url(), directory.url())
 
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()

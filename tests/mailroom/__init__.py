@@ -9,8 +9,11 @@
     tunnel.py     CONNECT, by which clients fetch a directory's keys
     http.py       the sockets (aiohttp): a server, which is both a directory and a relay
     mailroom.py   several of them: `async with Mailroom() as mailroom`
-    client.py     a small client made of payjoin_plugin.wire, for the tests of all this
     __main__.py   `python -m tests.mailroom`, until it is interrupted
+
+    client.py     a small client made of payjoin_plugin.wire, for the tests of all this
+    play.py       requests to play to a mailroom, ours or the real one; they stand in cases*.py
+    places.py, certificates.py     what these tests need around them
 
 One server is both, as the payjoin project's own program is; of a `Mailroom`'s servers one is used as directory and the
 others as relays.

@@ -251,12 +251,16 @@ class Server:
             return Probe(None)
 
     async def _decide_tunnel(self, authority: str) -> int:
-        """Answer a CONNECT: it opens to directories that opted in, and those are taken for https."""
-        self.journal.asked(Seen("CONNECT", authority, {}, b""))
+        """Answer a CONNECT with a status. Raises HangUp."""
+        answer = await self._answer(Seen("CONNECT", authority, {}, b""), lambda: self._connect(authority))
+        return answer.status
+
+    async def _connect(self, authority: str) -> Answer:
+        """A tunnel opens to directories that opted in, and those are taken for https."""
         directory = origin("https", authority)
         if directory is None:
-            return 400
-        return 200 if await self._opted_in(directory) else 404
+            return Answer(400)
+        return Answer(200 if await self._opted_in(directory) else 404)
 
 
 async def _at_once(answer: Answer) -> Answer:

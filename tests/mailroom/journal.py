@@ -30,6 +30,10 @@ class Seen:
         """Whether it carries OHTTP, as all do but fetching keys, v1 senders, and relays that ask whether they may."""
         return self.method == "POST" and self.headers.get("content-type") == REQUEST_TYPE
 
+    def is_connect(self) -> bool:
+        """Whether keys are about to be fetched through the relay."""
+        return self.method == "CONNECT"
+
     def is_poll(self) -> bool:
         return self.inner is not None and self.inner.method == "GET"
 

@@ -299,6 +299,18 @@ async def test_a_connect_is_refused_where_it_leads_nowhere() -> None:
 
 
 @asynchronous
+async def test_a_connect_can_fail_on_order() -> None:
+    async with asker() as ask:
+        for fault, answer in ((fail_with(503), b"HTTP/1.1 503 "), (hang_up, b"")):
+            ask.mailroom.relay.inject(fault, when=Seen.is_connect)
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(ask.mailroom.relay_url.rpartition(":")[2]))
+            writer.write(b"CONNECT directory.example:443 HTTP/1.1\r\n\r\n")
+            assert (await reader.read())[: len(b"HTTP/1.1 503 ")] == answer
+            writer.close()
+            await writer.wait_closed()
+
+
+@asynchronous
 async def _fetch_keys_by_connect(folder: Path) -> None:
     certificates = make_certificates(folder)
     async with Mailroom(hostname="localhost", tls=certificates.server, trust=certificates.client) as mailroom:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from .faults import HangUp
+
 METHOD = b"CONNECT "
 LARGEST_HEAD = 16 * 1024
 
 Decide = Callable[[str], Awaitable[int]]
-"""From the `host:port` of a CONNECT to the status to answer; 200 opens the tunnel."""
+"""From the `host:port` of a CONNECT to the status to answer; 200 opens the tunnel. Raises HangUp."""
 
 
 class Front(asyncio.Protocol):
@@ -78,8 +80,8 @@ class Front(asyncio.Protocol):
             self._upstream.write(self._received)
             while data := await reader.read(65536):
                 self._transport.write(data)
-        except OSError:
-            pass  # the directory is gone: the client sees the tunnel close
+        except (OSError, HangUp):
+            pass  # the directory is gone, or a fault is: the client sees the connection close
         finally:
             self._transport.close()
             if self._upstream is not None:

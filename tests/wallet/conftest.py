@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.wallet.wallets import start_electrum
+from tests.wallet.wallets import electrum_running
 
 
 @pytest.fixture(autouse=True, scope="session")
-def electrum_loop() -> None:
-    start_electrum()
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +189,9 @@ def test_ten_thousand_logs_are_indexed_in_less_than_the_time_that_opening_may_ta
         for number in range(10_000)
     }
     plugin_storage(wallet)["sessions"] = sessions
-    start = asyncio.new_event_loop().time()
+    start = time.perf_counter()
     store = store_of(wallet)
-    assert asyncio.new_event_loop().time() - start < 0.2
+    assert time.perf_counter() - start < 0.2
     assert store.session_of_request(f"{9_999:010x}") == f"{9_999:016x}"
 
 
@@ -342,14 +343,17 @@ def test_an_encrypted_wallet_keeps_everything(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -> None:
-    wallet = make_wallet(tmp_path, on_disk=True, wallet_partial_writes=True)
+    first = make_wallet(tmp_path, on_disk=True, wallet_partial_writes=True)
+    store_of(first).mark_seen([f"{number:x}:0" for number in range(SEEN_KEPT)], "s0")
+    first.save_db()
+    wallet = reopen(first)  # only now, and until the file has doubled, Electrum appends patches
     store = store_of(wallet)
     store.create("s1", role="receiver", record=created_record("r~/1"))
     run(store.flush())
     store.append("s1", POSTED)
     store.set_waiting("r2", 5)
     store.decline("r3")
-    store.mark_seen([f"{number:x}:0" for number in range(SEEN_KEPT + 2)], "s1")
+    store.mark_seen(["new:0", "new:1"], "s1")
     store.mark_exposed(["ours:1"])
     store.set_directory_keys({"https://payjo.in": {"keys": "00"}})
     store.set_directory_keys({"https://payjo.in": {"keys": "01"}})
@@ -361,14 +365,15 @@ def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -
     store.drop_original("aa" * 32)
     run(store.flush())
     assert store.saves == 3
+    assert wallet.db.modified()  # so it never wrote the whole file
     again = store_of(reopen(wallet))
     log = again.raw_log("s1")
     assert isinstance(log, dict)
     assert [record["event"] for record in log["events"]] == ["created", "posted_proposal"]
     assert again.waiting_requests() == {}
     assert again.is_declined("r3")
-    assert again.seen_elsewhere(f"{SEEN_KEPT + 1:x}:0", "other")
-    assert not again.seen_elsewhere("0:0", "other")
+    assert again.seen_elsewhere("new:1", "other")
+    assert [number for number in range(4) if not again.seen_elsewhere(f"{number:x}:0", "other")] == [0, 1]
     assert again.exposed() == {"ours:1"}
     assert again.directory_keys() == {"https://payjo.in": {"keys": "01"}}
     assert list(again.originals()) == ["bb" * 32]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,14 +31,19 @@ SCRIPT_TYPES = ("p2wpkh", "p2wpkh-p2sh", "p2pkh")
 PASSWORD = "correct horse"
 
 
-def start_electrum() -> asyncio.AbstractEventLoop:
-    """Start Electrum's event loop, in its own thread as in Electrum, where this process has none yet."""
+@contextmanager
+def electrum_running() -> Iterator[None]:
+    """Have Electrum's event loop running, in its own thread as in Electrum, and end it if nobody had started it before."""
     constants.BitcoinRegtest.set_as_network()
+    if util._asyncio_event_loop is not None:
+        yield
+        return
+    loop, stop, thread = util.create_and_start_event_loop()
     try:
-        return util.get_asyncio_loop()
-    except Exception:
-        loop, _, _ = util.create_and_start_event_loop()
-        return loop
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set_result, 1)
+        thread.join()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
