@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from electrum.logging import Logger
-from electrum.transaction import Transaction
 
 from .errors import UnreadableLog
 from .session.events import AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
@@ -39,8 +38,6 @@ class Ledger(Logger):
         """The sessions without `Closed`, expired ones too."""
         self.unreadable: dict[str, UnreadableLog] = {}
         """The logs that this version cannot read."""
-        self._paid_by: dict[str, frozenset[str]] = {}
-        """Original's txid → the addresses of ours that it pays."""
         self._reserved: dict[str, int] = {}
         """Outpoint → unix second until which it is kept out of other payments."""
 
@@ -90,7 +87,7 @@ class Ledger(Logger):
                     self._expose(session, event)
                 case Closed():
                     self.open.pop(session.id, None)
-                    self._release(session)
+                    self.release(session)
                 case _:
                     pass
         return True
@@ -103,14 +100,6 @@ class Ledger(Logger):
     def exposed_outpoints(self) -> frozenset[str]:
         """Return the coins that proposals have shown to somebody, finished or not."""
         return self.store.exposed()
-
-    def held_addresses(self) -> set[str]:
-        """Return the addresses of ours that originals in our hands pay."""
-        originals = self.store.originals()
-        for txid in originals.keys() - self._paid_by.keys():
-            addresses = (txout.address for txout in Transaction(originals[txid].tx).outputs())
-            self._paid_by[txid] = frozenset(address for address in addresses if self._wallet.is_mine(address))
-        return {address for txid in originals for address in self._paid_by[txid]}
 
     def _adopt(self, session: ReceiverSession) -> None:
         self.open[session.id] = session
@@ -143,7 +132,8 @@ class Ledger(Logger):
         expires_at = created_of(session.state).expires_at
         self._reserved.update(dict.fromkeys(committed.outpoints, expires_at))
 
-    def _release(self, session: ReceiverSession) -> None:
+    def release(self, session: ReceiverSession) -> None:
+        """Give our coins free: the proposal that has them can come to nothing any more."""
         if (committed := committed_contribution(session.state)) is not None:
             for outpoint in committed.outpoints:
                 self._reserved.pop(outpoint, None)

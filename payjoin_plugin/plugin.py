@@ -86,12 +86,14 @@ class PayjoinPlugin(BasePlugin):
         return await self.services.check()
 
     def on_close(self) -> None:
-        """Take everything down: the plugin is being removed. Electrum calls this on any thread."""
+        """Take everything down, since the plugin is being removed. Electrum calls this on the window's thread."""
         asyncio.run_coroutine_threadsafe(self._close(), get_asyncio_loop()).result()
 
     async def _close(self) -> None:
         for sessions in list(self._wallets.values()):
             await sessions.stop()
+            if sessions.originals.hand_over():
+                sessions.wallet.save_db()
         await self.services.stop()
 
     def _keys_changed(self) -> None:

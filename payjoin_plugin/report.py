@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from electrum.i18n import _
 from electrum.util import format_satoshis, format_time
 
+from .client.runner import End
 from .errors import Fault, UnreadableLog
 from .ledger import now
 from .session import events as ev
@@ -16,6 +17,7 @@ from .session.status import (
     Details,
     Stage,
     Status,
+    Waiting,
     details_of,
     fault_of,
     stage_of,
@@ -148,6 +150,12 @@ class Report:
             return None
         if runner.waiting is not None:
             return runner.waiting.value
+        if runner.answered_elsewhere:
+            return "answered_elsewhere"
+        if runner.end in (End.SENDER_GONE, End.COIN_GONE):
+            return runner.end.value
+        if session.id in self._sessions.double_spends.seen:
+            return Waiting.DOUBLE_SPEND.value
         return str(runner.trouble) if runner.trouble is not None else None
 
     def _confirmations(self, session: ReceiverSession, details: Details) -> int | None:

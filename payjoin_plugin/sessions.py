@@ -11,11 +11,13 @@ from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
 from .client.mail import Mail
-from .client.runner import Consent, Runner
+from .client.runner import Consent, End, Runner
 from .client.transport import HttpTransport
+from .doublespend import DoubleSpends
 from .errors import UserError
-from .ledger import Ledger, now
+from .ledger import Ledger, ReceiverSession, now
 from .offering import Offering
+from .originals import Originals
 from .report import Report
 from .session.events import Abort, Closed
 from .session.receiver import SessionClosed, WaitingForOriginal, held_original
@@ -54,15 +56,20 @@ class WalletSessions(Logger):
         self.wallet, self._services, self.changed, self._closed = wallet, services, changed, closed
         self.store = WalletStore(wallet, storage)
         self.ledger = Ledger(wallet, self.store)
+        chain = ChainLookUp(wallet)
         self.electrum = ElectrumReceiverWallet(
             wallet,
             store=self.store,
-            chain=ChainLookUp(wallet),
+            chain=chain,
             settings=services.settings,
             coin_book=self.ledger,
         )
         self.offering = Offering(wallet, self.store, services)
-        self.settling = Settling(wallet, self.ledger)
+        self.originals = Originals(wallet, self.store, chain)
+        self.settling = Settling(
+            wallet, self.ledger, self.originals, electrum=self.electrum, settings=services.settings
+        )
+        self.double_spends = DoubleSpends(chain, self._coins_moved)
         self.report = Report(self)
         self.runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -71,6 +78,7 @@ class WalletSessions(Logger):
         self._seams = Seams(wallet, self)
         self._watcher = ChainWatcher(wallet, self._chain_changed)
         self._look_wanted = False
+        self._leftovers: asyncio.Task[None] | None = None
 
     # Life. All of it on the event loop.
 
@@ -80,8 +88,11 @@ class WalletSessions(Logger):
         self.ledger.load()
         self._seams.install()
         self._watcher.start()
-        for session_id in list(self.ledger.open):
+        for session_id, session in list(self.ledger.open.items()):
             self._run(session_id)
+            self.double_spends.watch(session)
+        if self.wallet.network is not None:
+            self._leftovers = asyncio.get_running_loop().create_task(self._settle_leftovers())
         self._chain_changed()
 
     async def stopped(self) -> None:
@@ -93,10 +104,10 @@ class WalletSessions(Logger):
         """Stop every task, and unhook. The wallet may stay open."""
         self._watcher.stop()
         self._seams.remove()
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *((self._leftovers,) if self._leftovers else ())]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self.double_spends.close(), return_exceptions=True)
         self._closed()
 
     def _run(self, session_id: str) -> None:
@@ -112,14 +123,16 @@ class WalletSessions(Logger):
             policy=self._services.settings,
             clock=time.time,
             record=lambda state, event: self.ledger.record(session, event, after=state),
-            changed=self.changed,
+            changed=lambda: self._moved(session),
         )
         self.runners[session_id] = runner
         self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
 
     async def _drive(self, runner: Runner, transport: HttpTransport) -> None:
         try:
-            await runner.run()
+            runner.end = await runner.run()
+            self.changed()
+            await self.settling.without_payjoin(runner.session)
         except Exception:
             # A fault of ours ends this task and no other; its log stands, and the next start tries again.
             self.logger.exception("a payjoin session had a fault")
@@ -128,7 +141,20 @@ class WalletSessions(Logger):
             await transport.close()
         self.changed()
 
+    async def _settle_leftovers(self) -> None:
+        try:
+            await self.settling.leftovers()
+        except Exception:
+            self.logger.exception("the kept payments could not be looked at")
+
+    def _moved(self, session: ReceiverSession) -> None:
+        self.double_spends.watch(session)
+        if (runner := self.runners.get(session.id)) is not None and runner.answered_elsewhere:
+            self.ledger.release(session)
+        self.changed()
+
     def _stop_soon(self, session_id: str) -> None:
+        self.double_spends.stop(session_id)
         self.runners.pop(session_id, None)
         if (task := self._tasks.pop(session_id, None)) is not None:
             get_asyncio_loop().call_soon_threadsafe(task.cancel)
@@ -163,7 +189,7 @@ class WalletSessions(Logger):
 
     def held_addresses(self) -> set[str]:
         """Return the addresses that originals in our hands pay: not to be handed out again."""
-        return self.ledger.held_addresses()
+        return self.originals.held_addresses()
 
     def reserved_outpoints(self) -> set[str]:
         """Return the coins in open proposals."""
@@ -212,10 +238,28 @@ class WalletSessions(Logger):
         for session in list(self.ledger.open.values()):
             if self.settling.look_at_chain(session):
                 self._stop_soon(session.id)
+            elif self.settling.is_coin_gone(session):
+                self._give_up(session)
+        self.originals.drop_settled()
         for runner in self.runners.values():
             runner.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())
+
+    def _give_up(self, session: ReceiverSession) -> None:
+        """End the live task of a session whose coin of ours went elsewhere; the original is treated as at expiry."""
+        runner = self.runners.get(session.id)
+        if runner is not None and runner.end is not End.COIN_GONE:
+            runner.end = End.COIN_GONE
+            self._tasks[session.id].cancel()
+            self._tasks[session.id] = asyncio.get_running_loop().create_task(self.settling.without_payjoin(session))
+            self.changed()
+
+    def _coins_moved(self, session_id: str) -> None:
+        """The sender's coins were seen spent elsewhere: a session that has not answered asks the user."""
+        if (runner := self.runners.get(session_id)) is not None:
+            runner.coins_moved()
+        self.changed()
 
     # What people do
 
@@ -258,5 +302,5 @@ class WalletSessions(Logger):
         runner.answer_now(Consent(password))
 
     async def broadcast_original(self, session_id: str) -> str:
-        """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog and Electrum's errors."""
+        """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog, Unreachable."""
         return await self.settling.broadcast_original(self.ledger.session(session_id))

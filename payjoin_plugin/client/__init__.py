@@ -1,8 +1,8 @@
 """The live part of a session, and the only asyncio: HTTP, relays, keys, and the task that drives a session.
 
-    transport.py  one request: through the proxy, through a relay, to a directory
-    directory.py  which relay next, and the directories' keys
-    mail.py       one session's way to its mailboxes
-    pace.py       how fast it asks
-    runner.py     the whole protocol on one screen
+transport.py  one request: through the proxy, through a relay, to a directory
+directory.py  which relay next, and the directories' keys
+mail.py       one session's way to its mailboxes
+pace.py       how fast it asks
+runner.py     the whole protocol on one screen
 """

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from ..bip78.original import ChainFacts, Original, read_original
 from ..errors import DirectoryStatus, Fault, KeysRejected, OriginalRefused, SessionExpired, TransientError, WalletError
@@ -29,7 +30,7 @@ from ..session.events import (
     SignedProposal,
 )
 from ..session.log import Session
-from ..session.ports import EventStore, ReceiverWallet
+from ..session.ports import EventStore, Policy, ReceiverWallet
 from ..session.receiver import (
     BuildingProposal,
     CheckingOriginal,
@@ -54,27 +55,15 @@ LOOK_AGAIN = 2
 """Seconds between looks at a wallet that cannot answer yet; Electrum tells nobody when it is unlocked."""
 
 
-class Policy(Protocol):
-    """The user's settings that a running session obeys, read at the moment of use."""
-
-    @property
-    def accept_v1_senders(self) -> bool:
-        """Whether senders of the old protocol are answered."""
-
-    @property
-    def ask_before_contributing(self) -> bool:
-        """Whether each answer needs the user's word."""
-
-
 class End(Enum):
     """Why a runner stopped."""
 
     CLOSED = "closed"
-    ANSWERED = "answered"
-    """The rest is the chain's to tell."""
     EXPIRED = "expired"
     SENDER_GONE = "sender_gone"
     """A v1 sender did not wait long enough; no answer can reach them any more."""
+    COIN_GONE = "coin_gone"
+    """Our coin was spent elsewhere; set by who watches the chain."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class SenderGoneError(Exception):
 
 
 class Runner:
-    """Drives one receiver session until it is closed, answered or expired. Lives on the event loop."""
+    """Drives one receiver session until it is closed or expired. Lives on the event loop."""
 
     def __init__(
         self,
@@ -112,6 +101,12 @@ class Runner:
         """Why the session waits for the wallet or the user."""
         self.trouble: TransientError | WalletError | OSError | None = None
         """What went wrong last, where it is being tried again."""
+        self.end: End | None = None
+        """Why it stopped; set by who runs it."""
+        self.answered_elsewhere = False
+        """Whether other bytes than ours lie in the sender's mailbox: a copy of this wallet file was quicker."""
+        self.double_spend = False
+        """Whether the sender's coins were seen spent elsewhere, after the check."""
         self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
         self._clock, self._record, self._changed = clock, record, changed
         self._pace, self._backoff = Pace(), Backoff()
@@ -119,16 +114,14 @@ class Runner:
         self._wake = asyncio.Event()
         self._asked_at: float | None = None
         self._checked_at: float | None = None
+        self._has_read_back = False
 
     async def run(self) -> End:
         """Drive the session. Cancel it at any moment: nothing that was revealed is forgotten."""
         while True:
             state = self.session.state
-            match state:
-                case SessionClosed():
-                    return End.CLOSED
-                case ProposalPosted():
-                    return End.ANSWERED
+            if isinstance(state, SessionClosed):
+                return End.CLOSED
             try:
                 event = await self._in_time(state)
             except SessionExpired:
@@ -157,7 +150,10 @@ class Runner:
                 return await self._answer(state)
             case PostingError():
                 return await self._tell(state)
-            case ProposalPosted() | SessionClosed():
+            case ProposalPosted():
+                await self._stay(state)
+                return None
+            case SessionClosed():
                 return None
             case unreachable:
                 assert_never(unreachable)
@@ -187,7 +183,13 @@ class Runner:
             again = self._judge(
                 CheckingOriginal(state.created, state.retrieved), original, await self._look_up(original)
             )
-            if isinstance(again, RefusedOriginal):
+            # Coins that went elsewhere after the check are the user's to judge.
+            was_known, self.double_spend = self.double_spend, _is_double_spend(again)
+            if self.double_spend and not was_known:
+                self._consent = None  # what was said before the news does not count
+            if self.double_spend and self._consent is None:
+                return None
+            if isinstance(again, RefusedOriginal) and not self.double_spend:
                 return again
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
         if self._wallet.seen_elsewhere(original, self.session.id):
@@ -200,7 +202,10 @@ class Runner:
         limits = self._wallet.fee_limits(state.payment_sat)
         return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
 
-    async def _sign(self, state: Signing) -> SignedProposal:
+    async def _sign(self, state: Signing) -> SignedProposal | None:
+        if (reason := self._must_wait()) is not None:  # started again here: the user's word is not recorded
+            await self._wait(reason)
+            return None
         password = self._consent.password if self._consent else None
         proposal = await self._wallet.sign(state.committed.proposal, state.committed.outpoints, password=password)
         self._stop_waiting()
@@ -228,6 +233,19 @@ class Runner:
             if state.retrieved.reply_key is not None or not _says_gone(status):
                 raise
         return Closed(Failure())
+
+    async def _stay(self, state: ProposalPosted) -> None:
+        """Wait for the end, which the chain tells, or for expiry. Look once at what lies in the sender's mailbox.
+
+        A mailbox is written once, and two copies of a wallet file answer with two coins.
+        """
+        if not self._has_read_back and (call := state.read_back()) is not None:
+            with suppress(KeysRejected):
+                content = await self._mail.poll(state.created.directory, call)
+                self.answered_elsewhere = content is not None and not state.is_ours(content)
+        self._has_read_back = True
+        self._changed()
+        await asyncio.Event().wait()
 
     # What surrounds a step
 
@@ -289,7 +307,14 @@ class Runner:
         """Look again: a coin may have come, or the wallet may be unlocked."""
         self._wake.set()
 
+    def coins_moved(self) -> None:
+        """Check again: something happened to the sender's coins."""
+        self._checked_at = None
+        self._wake.set()
+
     def _must_wait(self) -> Waiting | None:
+        if self.double_spend and self._checked_at is not None and self._consent is None:
+            return Waiting.DOUBLE_SPEND
         if self._policy.ask_before_contributing and self._consent is None:
             return Waiting.NEEDS_APPROVAL
         if self._wallet.locked() and (self._consent is None or self._consent.password is None):
@@ -312,6 +337,10 @@ class Runner:
         if self.waiting is not None:
             self.waiting = None
             self._changed()
+
+
+def _is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:
+    return isinstance(verdict, RefusedOriginal) and verdict.fault is Fault.COINS_GONE
 
 
 def _says_gone(status: DirectoryStatus) -> bool:

@@ -99,7 +99,7 @@ class _Kept:
     def free(self) -> bool:
         """Whether another request goes out at once: aiohttp makes those beyond its limit (100) wait for their turn."""
         limit = self.http.connector.limit if self.http.connector else 0
-        return not self.http.closed and (limit == 0 or self.in_flight < limit)
+        return limit == 0 or self.in_flight < limit
 
 
 class Connections:
@@ -136,7 +136,7 @@ class Connections:
             route = self._route()
             if host.endswith(".onion") and not route.proxied:
                 raise Unreachable(f"{host} can only be reached through Tor, and no proxy is set")
-            if outdated := [kept for kept in self._kept if kept.setting != route.setting or kept.http.closed]:
+            if outdated := [kept for kept in self._kept if kept.setting != route.setting]:
                 await self._cut(outdated)
                 continue
             mine = (owner, host) if route.isolated else (None, None)
@@ -307,7 +307,7 @@ def _typed_errors(where: str) -> Iterator[None]:
     """Turn what aiohttp, the proxy's client and the system raise into errors of ours, with the reason in words."""
     try:
         yield
-    except (aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError) as error:
+    except (aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError, EOFError) as error:
         raise Unreachable(f"the proxy does not work: {error}") from error
     except aiohttp_socks.ProxyError as error:
         raise Unreachable(f"{where} cannot be reached by the proxy: {error}") from error
@@ -317,8 +317,6 @@ def _typed_errors(where: str) -> Iterator[None]:
         raise Garbled(f"{where}: the answer is no HTTP") from error
     except TimeoutError as error:
         raise Unreachable(f"{where} did not answer in time") from error
-    except EOFError as error:
-        raise Unreachable("the proxy does not work: it hung up") from error
     except (aiohttp.ClientError, OSError, UnicodeError) as error:
         raise Unreachable(f"{where} cannot be reached: {error}") from error
 

@@ -60,3 +60,15 @@ class ReceiverWallet(Protocol):
 
         Raises WalletError.
         """
+
+
+class Policy(Protocol):
+    """The user's settings that a running session obeys, read at the moment of use."""
+
+    @property
+    def accept_v1_senders(self) -> bool:
+        """Whether senders of the old protocol are answered."""
+
+    @property
+    def ask_before_contributing(self) -> bool:
+        """Whether each answer needs the user's word."""

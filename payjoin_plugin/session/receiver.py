@@ -21,16 +21,9 @@ from ..bip78.parameters import error_json, from_query
 from ..bip78.psbt import Psbt, psbt_bytes
 from ..errors import DecodeError, Fault, IllegalEvent, NotYetKnown, OpenError, OriginalRefused
 from ..wire.keys import SecretKey
-from ..wire.mailbox import (
-    Call,
-    ShortId,
-    get,
-    open_message_a,
-    post,
-    put,
-    seal_message_b,
-)
+from ..wire.mailbox import Call, ShortId, get, open_message_a
 from ..wire.uri import PjEndpoint
+from .answer import own_mailbox, post_sealed, put_plain, same_inside, seal
 from .events import (
     AcceptedOriginal,
     Closed,
@@ -203,8 +196,10 @@ class PostingProposal:
     def answer(self) -> Call:
         """Put the proposal into the sender's mailbox."""
         if self.retrieved.reply_key is None:
-            return _answer_v1(self.created, self.signed.proposal.encode())
-        return _answer_v2(self.created, self.retrieved, psbt_bytes(self.signed.proposal), self.signed.ephemeral)
+            return put_plain(self.created, self.signed.proposal.encode())
+        body = psbt_bytes(self.signed.proposal)
+        sealed = seal(self.created, self.retrieved.reply_key, body, ephemeral=self.signed.ephemeral)
+        return post_sealed(self.created, self.retrieved.reply_key, sealed)
 
 
 @dataclass(frozen=True)
@@ -216,6 +211,19 @@ class ProposalPosted:
     accepted: AcceptedOriginal
     committed: CommittedContribution
     signed: SignedProposal
+
+    def read_back(self) -> Call | None:
+        """Ask the sender's mailbox what lies in it. None for a v1 sender, whose answer is gone with their request."""
+        if self.retrieved.reply_key is None:
+            return None
+        return get(self.created.directory, ShortId.of(self.retrieved.reply_key), self.created.ohttp_keys)
+
+    def is_ours(self, content: bytes) -> bool:
+        """Tell whether `content` is the answer that this log gave."""
+        assert self.retrieved.reply_key is not None
+        body = psbt_bytes(self.signed.proposal)
+        mine = seal(self.created, self.retrieved.reply_key, body, ephemeral=self.signed.ephemeral)
+        return same_inside(mine, content)
 
 
 @dataclass(frozen=True)
@@ -232,8 +240,8 @@ class PostingError:
         """Put the error into the sender's mailbox. A v1 sender hears it by PUT, the only way that reaches them."""
         reply = self.refusal.reply.encode()
         if self.retrieved.reply_key is None:
-            return _answer_v1(self.created, reply)
-        return _answer_v2(self.created, self.retrieved, reply, None)
+            return put_plain(self.created, reply)
+        return post_sealed(self.created, self.retrieved.reply_key, seal(self.created, self.retrieved.reply_key, reply))
 
 
 OpenState = (
@@ -319,22 +327,7 @@ def committed_contribution(state: ReceiverState) -> CommittedContribution | None
             return None
 
 
-def own_mailbox(created: Created) -> ShortId:
-    """Return the mailbox that the URI names (BIP 77, *Short ID*)."""
-    return ShortId.of(created.receiver_key.public_key)
-
-
 def refused(refusal: OriginalRefused, *, accept_v1: bool) -> RefusedOriginal:
     """Turn a fault into the event that carries the answer to it."""
     reply = error_json(refusal.fault, supported=(1, 2) if accept_v1 else (2,))
     return RefusedOriginal(refusal.fault, reply.decode())
-
-
-def _answer_v2(created: Created, retrieved: RetrievedOriginal, body: bytes, ephemeral: SecretKey | None) -> Call:
-    assert retrieved.reply_key is not None
-    sealed = seal_message_b(body, receiver_key=created.receiver_key, reply_key=retrieved.reply_key, ephemeral=ephemeral)
-    return post(created.directory, ShortId.of(retrieved.reply_key), created.ohttp_keys, sealed)
-
-
-def _answer_v1(created: Created, body: bytes) -> Call:
-    return put(created.directory, own_mailbox(created), created.ohttp_keys, body)

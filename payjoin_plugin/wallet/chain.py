@@ -58,6 +58,8 @@ class OnChain(NamedTuple):
     """The server lists it as unspent, its mempool considered."""
     spender: bytes | None
     """A transaction that spends it; its txid was recomputed."""
+    spent_at: int
+    """Height of the block that holds the spender, as the server says; 0 if none does."""
     confirmed_at: int
     """Height of the block that holds it, as the server lists it; 0 if none does, or if it is not listed."""
 
@@ -106,7 +108,8 @@ class ChainLookUp:
             outpoint: OnChain(
                 previous_tx=bytes.fromhex(tx.serialize()) if (tx := previous.get(_txid(outpoint))) else None,
                 unspent=height is not None,
-                spender=spenders.get(outpoint),
+                spender=(spender := spenders.get(outpoint, (None, 0)))[0],
+                spent_at=spender[1],
                 confirmed_at=height or 0,
             )
             for outpoint, height in listed.items()
@@ -119,8 +122,10 @@ class ChainLookUp:
         """Return the connection that the look-ups use. Raises Unreachable."""
         return self._choose()
 
-    async def _spenders(self, server: Interface, gone: Mapping[str, bytes], answers: Answers) -> dict[str, bytes]:
-        """Find what spent the coins that are not listed, by the history of their scripts."""
+    async def _spenders(
+        self, server: Interface, gone: Mapping[str, bytes], answers: Answers
+    ) -> dict[str, tuple[bytes, int]]:
+        """Find what spent the coins that are not listed, and at which height, by the history of their scripts."""
         candidates = {
             outpoint: _newest(answers[HISTORY, _hash(script)], but=_txid(outpoint)) for outpoint, script in gone.items()
         }
@@ -129,10 +134,10 @@ class ChainLookUp:
         fetched = await self._ask(server, [(PREVIOUS, txid) for txids in candidates.values() for txid in txids])
         spenders = {}
         for outpoint, txids in candidates.items():
-            for txid in txids:
+            for txid, height in txids.items():
                 tx = _transaction(fetched[PREVIOUS, txid], txid)
                 if tx is not None and any(txin.prevout.to_str() == outpoint for txin in tx.inputs()):
-                    spenders[outpoint] = bytes.fromhex(tx.serialize())
+                    spenders[outpoint] = (bytes.fromhex(tx.serialize()), height)
         return spenders
 
     # Which server
@@ -273,13 +278,15 @@ def _listed_height(outpoint: str, listed: object) -> int | None:
     return None
 
 
-def _newest(history: object, *, but: str) -> list[str]:
-    """Return the transactions of a script that may have spent a coin of it: the mempool's first, then by height."""
+def _newest(history: object, *, but: str) -> dict[str, int]:
+    """Return the transactions of a script that may have spent a coin of it, with their heights (0: in the mempool).
+
+    The mempool's first, then the newest.
+    """
     heights: dict[str, int] = {}
     for entry in history if isinstance(history, list) else ():
         match entry:
             case {"tx_hash": str(txid), "height": int(height)} if txid != but:
-                heights[txid] = height
-    # In the mempool the height is 0 or -1.
-    newest = sorted(heights, key=lambda txid: heights[txid] if heights[txid] > 0 else 2**31, reverse=True)
-    return newest[:SPENDERS_FETCHED]
+                heights[txid] = max(0, height)  # -1: in the mempool, with a parent there
+    newest = sorted(heights, key=lambda txid: heights[txid] or 2**31, reverse=True)
+    return {txid: heights[txid] for txid in newest[:SPENDERS_FETCHED]}

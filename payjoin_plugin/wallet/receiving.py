@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from aiorpcx import run_in_thread
 from electrum.bitcoin import address_to_script, script_to_address
 from electrum.fee_policy import FeePolicy
-from electrum.keystore import Hardware_KeyStore
+from electrum.keystore import BIP32_KeyStore, Hardware_KeyStore
 from electrum.transaction import (
     PartialTransaction,
     Transaction,
     TxInput,
+    TxOutput,
 )
 from electrum.util import InvalidPassword, UserFacingException
 from electrum.wallet import TransactionDangerousException
@@ -34,6 +36,8 @@ CANNOT_SIGN = "This wallet cannot sign by itself (watch-only)."
 SIGNS_ELSEWHERE = "Wallets with a hardware device, several signers or two factors can't yet."
 NO_COIN = "This wallet has no confirmed coin to add."
 
+UNCOMPRESSED_WEIGHT = 4 * 32
+"""Weight units that an input grows by when its key is written in full."""
 MEDIAN_OF = 11
 """Blocks whose median time the next one is measured by (BIP 113)."""
 
@@ -119,8 +123,7 @@ class ElectrumReceiverWallet:
 
     def script_of(self, address: str) -> bytes:
         """Return the scriptPubKey of `address`."""
-        script: bytes = address_to_script(address)
-        return script
+        return _script_of(address)
 
     async def ready(self) -> None:
         """Return when the wallet is up to date with its server, or only busy with news from it.
@@ -128,10 +131,11 @@ class ElectrumReceiverWallet:
         Each new transaction makes Electrum say for a second or more that it is not up to date; a sender need not wait
         for that. After a new connection everything may be old, and then nothing is answered before it is not.
         """
-        while not self._is_current():
+        while not self.is_current():
             await self._wallet.up_to_date_changed_event.wait()
 
-    def _is_current(self) -> bool:
+    def is_current(self) -> bool:
+        """Tell whether what the wallet knows is of this connection."""
         network = self._wallet.network
         connection = network.interface if network is not None else None
         if self._wallet.is_up_to_date():
@@ -247,19 +251,25 @@ class ElectrumReceiverWallet:
         }
 
     def _coin(self, txin: PartialTxInput) -> Coin:
-        self._wallet.add_input_info(txin)
-        # Electrum's estimate is the larger one for a key of the old, uncompressed form.
-        weight = max(
-            INPUT_WEIGHTS[self._wallet.get_txin_type(txin.address)],
-            Transaction.estimated_input_weight(txin, is_segwit_tx=False),
-        )
+        """Describe a coin, at little cost: a wallet may have thousands. What signing needs more, Electrum adds then."""
+        script_type, script = self._wallet.get_txin_type(txin.address), _script_of(txin.address)
+        if script_type == "p2pkh":
+            txin.utxo = self._wallet.db.get_transaction(txin.prevout.txid.hex())
+        else:
+            txin.witness_utxo = TxOutput(scriptpubkey=script, value=txin.value_sats())
         return Coin(
             outpoint=txin.prevout.to_str(),
             value_sat=txin.value_sats(),
-            script_pubkey=txin.scriptpubkey,
-            weight=weight,
+            script_pubkey=script,
+            weight=INPUT_WEIGHTS[script_type] + (UNCOMPRESSED_WEIGHT if self._is_uncompressed(txin.address) else 0),
             txin=txin,
         )
+
+    def _is_uncompressed(self, address: str) -> bool:
+        """Tell whether an address has a key of the old form, of 65 bytes: imported ones and the first seeds may."""
+        if isinstance(self._wallet.keystore, BIP32_KeyStore):
+            return False
+        return len(bytes.fromhex(self._wallet.get_public_key(address))) == 65
 
     def _relay_fee_rate(self) -> int:
         """Return the server's relay fee in sat/kwu, rounded up from Electrum's sat/kvB."""
@@ -278,11 +288,17 @@ class ElectrumReceiverWallet:
 
     def _automatic_rate(self) -> float:
         """Return the automatic cap in sat/vB; the lower end where Electrum has no estimate."""
-        network = self._wallet.network
-        policy = FeePolicy(self._wallet.config.FEE_POLICY)
-        per_kvb = policy.fee_per_kb(network) or FeePolicy("eta:2").fee_per_kb(network) or 0
+        users, usual = FeePolicy(self._wallet.config.FEE_POLICY), FeePolicy("eta:2")
+        policies = (users, usual) if users.use_dynamic_estimates else (usual,)  # a rate set by hand is no estimate
+        per_kvb = next((rate for policy in policies if (rate := policy.fee_per_kb(self._wallet.network))), 0)
         lowest, highest = AUTOMATIC_RATE_SAT_PER_VB
         return min(max(AUTOMATIC_RATE_FACTOR * per_kvb / 1000, lowest), highest)
+
+
+@lru_cache(maxsize=4096)
+def _script_of(address: str) -> bytes:
+    script: bytes = address_to_script(address)
+    return script
 
 
 def _previous_in(original: Original) -> dict[str, bytes]:

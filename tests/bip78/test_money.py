@@ -70,12 +70,16 @@ def payments(draw: st.DrawFn) -> tuple[Payment, int]:
 @st.composite
 def deals(draw: st.DrawFn) -> Deal:
     made, vout = draw(payments())
-    offers = st.builds(AdditionalFee, max_sat=st.integers(0, 30_000), output_index=st.integers(0, len(made.outputs)))
+    changes = [index for index in range(len(made.outputs)) if index != vout] or [vout]
+    offers = st.builds(
+        AdditionalFee, max_sat=st.integers(0, 300) | st.integers(0, 6_000), output_index=st.sampled_from(changes)
+    )
+    odd_offers = st.builds(AdditionalFee, max_sat=values, output_index=st.integers(0, len(made.outputs)))
     asked = Parameters(
         version=2,
         output_substitution=draw(st.booleans()),
-        additional_fee=draw(st.none() | offers),
-        min_fee_rate=draw(st.one_of(st.just(0), rates)),
+        additional_fee=draw(st.one_of(offers, offers, offers, odd_offers, st.none())),
+        min_fee_rate=draw(st.sampled_from([0, 0, 0, 250]) | rates),
     )
     limits = FeeLimits(
         max_rate=draw(st.just(10**6) | st.integers(0, 30_000)),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, TxOutpoint, TxOutput
@@ -285,6 +286,20 @@ def test_a_fee_below_the_relay_fee_is_refused() -> None:
     made = payment(rate=1000)
     assert check(made, replace(made.facts(), relay_fee_rate=990)) == (0,)
     assert fault_of(lambda: check(made, replace(made.facts(), relay_fee_rate=1010))) is Fault.FEE_TOO_SMALL
+
+
+def test_a_node_counts_whole_virtual_bytes() -> None:
+    made = payment()
+    first = made.coins[0]
+    size = 4 * -(-made.transaction().estimated_weight() // 4)
+    for missing, accepted in [(0, True), (1, False)]:
+        exact = replace(made, coins=(Money.of(first.owner, first.value - made.fee + size - missing),))
+        facts = replace(exact.facts(), relay_fee_rate=1000)
+        assert exact.fee == size - missing
+        if accepted:
+            assert check(exact, facts) == (0,)
+        else:
+            assert fault_of(partial(check, exact, facts)) is Fault.FEE_TOO_SMALL
 
 
 def test_a_tenth_of_a_satoshi_per_vbyte_is_enough_where_it_is_relayed() -> None:

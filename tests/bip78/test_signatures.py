@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 from electrum.bitcoin import construct_script, construct_witness, hash_160, opcodes, pubkeyhash_to_p2pkh_script
-from electrum.crypto import sha256
-from electrum.transaction import Transaction, TxOutput, script_GetOp
+from electrum.crypto import sha256, sha256d
+from electrum.transaction import Transaction, TxInput, TxOutpoint, TxOutput, multisig_script, script_GetOp
 from electrum_ecc import CURVE_ORDER, ECPrivkey, ecdsa_der_sig_from_r_and_s, get_r_and_s_from_ecdsa_der_sig
 from hypothesis import given
 from hypothesis import strategies as st
@@ -384,3 +384,25 @@ def test_a_hybrid_key_is_refused() -> None:
     hybrid = bytes([6 + (key[-1] & 1)]) + key[1:]
     put(tx, [signature, hybrid])
     assert not verify_inputs(tx, [TxOutput(scriptpubkey=pubkeyhash_to_p2pkh_script(hash_160(hybrid)), value=1)], [0])
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("multisig", [True, False])
+def test_a_segwit_key_is_compressed(*, compressed: bool, multisig: bool) -> None:
+    """Signed by hand, since Electrum makes no such script."""
+    secret = ECPrivkey(Account.of("Alice").secrets[0])
+    key = secret.get_public_key_bytes(compressed=compressed)
+    script = multisig_script([key.hex()], 1)
+    locked = construct_script([0, sha256(script) if multisig else hash_160(key)])
+    tx = payment().transaction()
+    stack = [b"", b"", script] if multisig else [b"", key]
+    funding = payment().transaction()
+    funding.outputs()[0].scriptpubkey = locked
+    funding.invalidate_ser_cache()
+    txin = TxInput(prevout=TxOutpoint.from_str(f"{funding.txid()}:0"), script_sig=b"", witness=construct_witness(stack))
+    txin.utxo = funding
+    tx.inputs()[0] = txin
+    signature = secret.ecdsa_sign(sha256d(tx.serialize_preimage(0, sighash=1)), sigencode=ecdsa_der_sig_from_r_and_s)
+    stack[1 if multisig else 0] = signature + b"\x01"
+    txin.witness = construct_witness(stack)
+    assert verify_inputs(tx, [funding.outputs()[0]], [0]) == compressed

@@ -2,6 +2,7 @@
 
     TestAuthority   makes certificates; its own is the only one that the clients of a test trust
     HttpServer      a relay or a directory: writes down what it is asked, answers as it is told, opens tunnels
+    Terminator      puts TLS in front of a server that has none
     SocksServer     SOCKS, with users and passwords: resolves the names of a test, as Tor would, and nobody else does
 
 They share nothing with the package, so that they are no wiser than it is.
@@ -99,16 +100,17 @@ Answer = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
-    """Listens on a free port of loopback while it is entered, and hangs up when it is left."""
+    """Listens on loopback while it is entered, and hangs up when it is left."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        """`port` is for a server that somebody looks for at a port of its own."""
         self._tls = tls
         self._tasks: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.StreamWriter] = []
-        self.port = 0
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -163,7 +165,7 @@ class HttpServer(Server):
     def __init__(
         self, answer: Answer, *, tls: ssl.SSLContext | None = None, tunnels: Mapping[str, int] | None = None
     ) -> None:
-        super().__init__(tls)
+        super().__init__(tls=tls)
         self.answer = answer
         self.seen: list[Seen] = []
         self._tunnels = tunnels or {}
@@ -188,6 +190,17 @@ class HttpServer(Server):
             await writer.drain()
             if writer.is_closing():
                 return
+
+
+class Terminator(Server):
+    """Takes TLS off, in front of a server of plain http at `behind`."""
+
+    def __init__(self, behind: int, *, tls: ssl.SSLContext, port: int = 0) -> None:
+        super().__init__(tls=tls, port=port)
+        self._behind = behind
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        await self.pipe(reader, writer, self._behind)
 
 
 @dataclass(frozen=True)

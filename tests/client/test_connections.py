@@ -10,7 +10,7 @@ import pytest
 
 from payjoin_plugin.client.transport import Connections, HttpTransport, Route
 from payjoin_plugin.errors import Unreachable
-from tests.client.outlets import electrum_sessions
+from tests.client.outlets import electrum_sessions, socks
 from tests.client.servers import HttpServer, Seen, reply, says, silence
 
 DIRECTORY = "https://directory.test"
@@ -159,6 +159,15 @@ async def test_electrum_offline_is_told_in_its_own_words() -> None:
     async with HttpServer(silence) as relay:
         with pytest.raises(Unreachable, match=r"^Electrum is offline$"):
             await HttpTransport(Connections(offline)).post(relay.url(), DIRECTORY, CALL)
+    assert relay.seen == []
+
+
+async def test_a_proxy_setting_that_is_none_is_told_and_not_gone_around() -> None:
+    broken = socks(1)
+    broken.port = ""
+    async with HttpServer(silence) as relay:
+        with pytest.raises(Unreachable, match="the proxy setting cannot be used"):
+            await HttpTransport(Connections(electrum_sessions(broken))).post(relay.url(), DIRECTORY, CALL)
     assert relay.seen == []
 
 

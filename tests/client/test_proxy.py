@@ -3,8 +3,9 @@
     witness ──► SOCKS5 ──► relay (TLS) ──► directory (TLS)     keys, by CONNECT: TLS in TLS in SOCKS
                       └──► relay (TLS)                          polls and posts
 
-The client is a process of its own (witness.py), with Electrum's own HTTP sessions and proxy settings. The names of relay
-and directory exist in the SOCKS server alone: who looks them up elsewhere is found out twice.
+The client is a process of its own (witness.py), with Electrum's own HTTP sessions and proxy settings, by the plugin's
+own hand (services.py). The names of the relays and the directory exist in the SOCKS server alone: who looks them up
+elsewhere is found out twice.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parent.parent.parent
 KEYS = KeyConfig(7, SecretKey.generate().public_key)
 CALL = bytes(range(256)) * 32
 FIRST, SECOND, DIRECTORY = "relay-one.test", "relay-two.test", "directory.test"
+NOT_OURS = "http://127.0.0.1:9"
+"""A proxy in the environment: Electrum has a setting of its own, which alone counts."""
 ALL_WELL = [f"keys {KEYS.to_bytes().hex()}", "answer 8192", "answer 8192", "answer 8192"]
 
 
@@ -72,12 +75,12 @@ async def field(folder: Path) -> AsyncIterator[Field]:
         )
 
 
-async def testimony(order: Order) -> Testimony:
+async def sworn(order: Order) -> Testimony:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "tests.client.witness", order.to_json()),
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HTTPS_PROXY": NOT_OURS, "ALL_PROXY": NOT_OURS},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -90,7 +93,7 @@ async def testimony(order: Order) -> Testimony:
 @pytest.mark.parametrize("mode", ["socks5", "socks4"])
 async def test_with_a_proxy_every_connection_is_to_it_and_no_name_is_looked_up(tmp_path: Path, mode: str) -> None:
     async with field(tmp_path) as there:
-        said = await testimony(replace(there.order, socks_mode=mode))
+        said = await sworn(replace(there.order, socks_mode=mode))
     assert said.steps == ALL_WELL
     assert set(said.connections) == {there.proxy_address}
     assert said.look_ups == []
@@ -105,7 +108,7 @@ async def test_without_a_proxy_the_witness_sees_the_relays_and_the_look_ups(tmp_
     """The proof of the proof: what the test above does not find, it would find."""
     async with field(tmp_path) as there:
         relay = there.first.url("localhost")
-        said = await testimony(replace(there.order, relays=[relay], socks_port=None))
+        said = await sworn(replace(there.order, relays=[relay], socks_port=None))
     assert f"127.0.0.1:{there.first.port}" in said.connections
     assert "localhost" in said.look_ups
     assert there.proxy.asked == []
@@ -115,7 +118,7 @@ async def test_with_a_dead_proxy_nothing_leaves_and_the_request_says_why(tmp_pat
     async with field(tmp_path) as there:
         async with Server() as dead:
             pass
-        said = await testimony(replace(there.order, socks_port=dead.port))
+        said = await sworn(replace(there.order, socks_port=dead.port))
     assert len(said.steps) == 4
     for step in said.steps:
         assert step.startswith("Unreachable: the proxy does not work: ")
@@ -140,7 +143,7 @@ class NoProxy(Server):
 @pytest.mark.parametrize("word", [b"", b"\x05", b"\x05\x00\x05\x00", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 async def test_a_proxy_that_hangs_up_or_talks_nonsense_is_not_gone_around(tmp_path: Path, word: bytes) -> None:
     async with field(tmp_path) as there, NoProxy(word) as broken:
-        said = await testimony(replace(there.order, socks_port=broken.port))
+        said = await sworn(replace(there.order, socks_port=broken.port))
     assert [step.split(":")[0] for step in said.steps] == ["Unreachable"] * 4
     assert all("proxy" in step for step in said.steps)
     assert set(said.connections) == {f"127.0.0.1:{broken.port}"}
@@ -149,7 +152,7 @@ async def test_a_proxy_that_hangs_up_or_talks_nonsense_is_not_gone_around(tmp_pa
 
 async def test_a_relay_that_the_proxy_cannot_reach_is_not_gone_around_to(tmp_path: Path) -> None:
     async with field(tmp_path) as there:
-        said = await testimony(replace(there.order, relays=["https://unknown.test"]))
+        said = await sworn(replace(there.order, relays=["https://unknown.test"]))
     assert said.steps == [
         "Unreachable: directory.test through unknown.test cannot be reached by the proxy: Host unreachable",
         *["Unreachable: unknown.test cannot be reached by the proxy: Host unreachable"] * 3,
@@ -162,7 +165,7 @@ async def test_a_relay_that_the_proxy_cannot_reach_is_not_gone_around_to(tmp_pat
 async def test_a_directory_of_this_machine_is_reached_by_the_proxy_too(tmp_path: Path, host: str) -> None:
     async with field(tmp_path) as there:
         order = replace(there.order, relays=[f"http://{host}:80"], directory=f"http://{host}:81")
-        said = await testimony(order)
+        said = await sworn(order)
     assert [step.split(":")[0] for step in said.steps] == ["Unreachable"] * 4
     assert set(said.connections) == {there.proxy_address}
     assert said.look_ups == []
@@ -170,7 +173,7 @@ async def test_a_directory_of_this_machine_is_reached_by_the_proxy_too(tmp_path:
 
 async def test_behind_tor_each_transport_and_each_relay_has_a_circuit_of_its_own(tmp_path: Path) -> None:
     async with field(tmp_path) as there:
-        said = await testimony(replace(there.order, isolated=True, transports=2))
+        said = await sworn(replace(there.order, tor=True, transports=2))
     assert said.steps == ALL_WELL * 2
     users = {(asked.user, asked.host) for asked in there.proxy.asked}
     assert len(users) == len({user for user, _ in users}) == 4
@@ -179,6 +182,13 @@ async def test_behind_tor_each_transport_and_each_relay_has_a_circuit_of_its_own
 
 async def test_the_users_own_name_at_the_proxy_is_kept(tmp_path: Path) -> None:
     async with field(tmp_path) as there:
-        said = await testimony(replace(there.order, socks_user="me"))
+        said = await sworn(replace(there.order, tor=True, socks_user="me"))
     assert said.steps == ALL_WELL
     assert {asked.user for asked in there.proxy.asked} == {"me"}
+
+
+async def test_electrum_offline_says_nothing_to_anybody(tmp_path: Path) -> None:
+    async with field(tmp_path) as there:
+        said = await sworn(replace(there.order, offline=True))
+    assert said.steps == ["Unreachable: Electrum is offline"] * 4
+    assert said.connections == said.look_ups == []

@@ -9,10 +9,18 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from electrum.util import make_aiohttp_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payjoin_plugin.client.transport import ANSWER_LIMIT, LONGEST_RETRY_AFTER, parse_retry_after
+from payjoin_plugin.client.transport import (
+    ANSWER_LIMIT,
+    CALL_TIMEOUT,
+    LONGEST_RETRY_AFTER,
+    Connections,
+    HttpTransport,
+    parse_retry_after,
+)
 from payjoin_plugin.errors import DirectoryStatus, Garbled, KeysRejected, Unreachable
 from payjoin_plugin.wire.bhttp import Response, decode_request, encode_response
 from payjoin_plugin.wire.ohttp import MESSAGE_BYTES
@@ -53,6 +61,14 @@ async def test_nothing_in_a_call_names_electrum_or_python() -> None:
         "Accept": "*/*",
         "Content-Length": "8192",
     }
+
+
+async def test_a_session_factory_that_names_electrum_is_not_repeated() -> None:
+    connections = Connections(lambda timeout: make_aiohttp_session(None, timeout=timeout))
+    async with HttpServer(says(reply(body=ANSWER))) as relay:
+        await HttpTransport(connections).post(relay.url(), DIRECTORY, CALL)
+        await connections.close()
+    assert "User-Agent" not in relay.seen[0].headers
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 503])
@@ -171,6 +187,15 @@ async def test_an_answer_that_breaks_off_is_no_answer() -> None:
 async def test_a_relay_that_is_silent_is_unreachable_when_its_time_is_over() -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1 did not answer in time"):
         await outcome(silence, seconds=0.05)
+
+
+def test_a_poll_has_the_30_seconds_of_its_directory_half_as_long_again_and_time_to_connect() -> None:
+    connect, answer, total = CALL_TIMEOUT.sock_connect, CALL_TIMEOUT.sock_read, CALL_TIMEOUT.total
+    assert answer is not None
+    assert answer >= 45
+    assert total is not None
+    assert connect is not None
+    assert total >= connect + answer
 
 
 async def test_a_relay_that_never_ends_its_answer_is_unreachable_when_its_time_is_over() -> None:

@@ -3,28 +3,27 @@
     python -m tests.client.witness ORDER       prints a JSON object: what came of each step, what was connected to,
                                                which names were looked up
 
-It is a process of its own so that nothing but the client under test is in it: the servers are elsewhere. It sees what it
-swears to by CPython's audit events, which are raised in front of the system calls themselves, whoever makes them.
+It is a process of its own so that nothing but the client under test is in it: the servers are elsewhere. What it swears
+to it sees by CPython's audit events, which are raised in front of the system calls themselves, whoever makes them. HTTP
+sessions and proxy setting are made as the plugin makes them; only the CA is the test's, and Electrum's network a stub.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
-import secrets
 import sys
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import aiohttp
+import electrum.network
 import electrum.util
 from electrum.network import ProxySettings
 
-from payjoin_plugin.client.transport import Connections, HttpTransport, Route
+from payjoin_plugin.client.transport import Connections, HttpTransport
 from payjoin_plugin.errors import TransientError
-from tests.client.outlets import electrum_sessions, socks
+from payjoin_plugin.services import _new_http_session, _route
+from tests.client.outlets import socks
 
 CONNECTIONS = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 LOOK_UPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
@@ -42,7 +41,9 @@ class Order:
     socks_port: int | None = None
     socks_user: str | None = None
     socks_mode: str = "socks5"
-    isolated: bool = False
+    tor: bool = False
+    """Whether Electrum has found out that the proxy is Tor."""
+    offline: bool = False
     transports: int = 1
 
     def to_json(self) -> str:
@@ -79,13 +80,7 @@ class Watch:
 
 async def carry_out(order: Order) -> list[str]:
     """For each transport: fetch the keys through the first relay, poll twice through it, post through the last."""
-    proxy = None if order.socks_port is None else socks(order.socks_port, user=order.socks_user, mode=order.socks_mode)
-    route = Route(setting=str(proxy), proxied=proxy is not None, isolated=order.isolated)
-
-    def new_session(timeout: aiohttp.ClientTimeout) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
-        return electrum_sessions(somebody_new(proxy) if order.isolated else proxy)(timeout)
-
-    connections = Connections(new_session, lambda: route)
+    connections = Connections(_new_http_session, _route)
     body = bytes.fromhex(order.call)
     steps = []
     for _ in range(order.transports):
@@ -103,16 +98,22 @@ async def carry_out(order: Order) -> list[str]:
     return steps
 
 
-def somebody_new(proxy: ProxySettings | None) -> ProxySettings:
-    """The setting with credentials that nobody has used: Tor gives them a circuit of their own."""
-    new: ProxySettings = copy.copy(proxy)
-    new.user = new.password = secrets.token_hex(8)
-    return new
+@dataclass(frozen=True)
+class Network:
+    """Of Electrum's network what the plugin asks for its proxy; the whole would connect to Electrum servers."""
+
+    proxy: ProxySettings
+    is_proxy_tor: bool
 
 
 def main() -> None:
     order = Order(**json.loads(sys.argv[1]))
-    electrum.util.ca_path = order.ca_file  # the one thing that is not as in the field
+    electrum.util.ca_path = order.ca_file
+    if not order.offline:
+        proxy = ProxySettings()
+        if order.socks_port is not None:
+            proxy = socks(order.socks_port, user=order.socks_user, mode=order.socks_mode)
+        electrum.network._INSTANCE = Network(proxy, order.tor)
     watch = Watch()
     steps = asyncio.run(carry_out(order))
     print(json.dumps(asdict(Testimony(steps, watch.connections, watch.look_ups))))

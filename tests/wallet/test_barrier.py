@@ -25,6 +25,7 @@ def store(wallet: Abstract_Wallet) -> WalletStore:
     store = WalletStore(wallet, plugin_storage(wallet))
     store.create("s1", role="receiver", record=created_record())
     wallet.save_db()
+    settle()  # what Electrum still had to do on the loop would wait for the lock that some tests hold
     return store
 
 

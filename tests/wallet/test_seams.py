@@ -9,56 +9,8 @@ from electrum.invoices import Request
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.wallet.seams import Seams
-from payjoin_plugin.wallet.storage import WalletStore
+from tests.wallet.owners import WRAPPED, Owner, request
 from tests.wallet.wallets import created_record, fund, make_wallet, pay, plugin_storage, reopen, run
-
-WRAPPED = (
-    "add_payment_request",
-    "get_request_URI",
-    "delete_request",
-    "stop",
-    "get_unused_addresses",
-    "is_frozen_coin",
-)
-
-
-class Owner:
-    """Stands for a wallet's sessions, and notes what it was told."""
-
-    def __init__(self, wallet: Abstract_Wallet) -> None:
-        self.store = WalletStore(wallet, plugin_storage(wallet))
-        self.added: list[str] = []
-        self.deleted: list[str] = []
-        self.held: set[str] = set()
-        self.reserved: set[str] = set()
-        self.stops = 0
-
-    def request_added(self, request: Request) -> None:
-        self.added.append(request.get_id())
-        self.store.create(f"session of {request.get_id()}", role="receiver", record=created_record(request.get_id()))
-
-    def request_deleted(self, request_id: str) -> None:
-        self.deleted.append(request_id)
-        self.store.append(f"session of {request_id}", {"at": 2, "event": "closed", "outcome": "abort"})
-
-    def uri_of(self, request: Request, plain: str) -> str:
-        return f"{plain}&pj=HTTPS://PAYJO.IN/{request.get_id()}"
-
-    async def stopped(self) -> None:
-        self.stops += 1
-
-    def held_addresses(self) -> set[str]:
-        return self.held
-
-    def reserved_outpoints(self) -> set[str]:
-        return self.reserved
-
-
-class FaultyOwner:
-    """Fails at everything that it is asked."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise ZeroDivisionError(name)
 
 
 @pytest.fixture
@@ -86,11 +38,6 @@ def _installed(seams: Seams) -> None:
 installed = pytest.mark.usefixtures("_installed")
 
 
-def request(wallet: Abstract_Wallet, amount_sat: int = 20_000, *, message: str = "coffee", exp: int = 3600) -> str:
-    request_id: str = wallet.create_request(amount_sat, message, exp, wallet.get_unused_address())
-    return request_id
-
-
 def sessions_on_disk(wallet: Abstract_Wallet) -> dict[str, Any]:
     sessions: dict[str, Any] = plugin_storage(reopen(wallet)).get("sessions", {})
     return sessions
@@ -111,7 +58,11 @@ def test_request_and_session_are_stored_by_electrums_own_save(wallet: Abstract_W
 @installed
 def test_the_owner_hears_of_a_request_before_electrum_has_it(wallet: Abstract_Wallet, owner: Owner) -> None:
     known: list[object] = []
-    owner.request_added = lambda req: known.append(wallet.get_request(req.get_id()))  # type: ignore[method-assign]
+
+    def request_added(request: Request) -> None:
+        known.append(wallet.get_request(request.get_id()))
+
+    owner.request_added = request_added  # type: ignore[method-assign]
     request(wallet)
     assert known == [None]
 
@@ -134,9 +85,7 @@ def test_imported_requests_get_no_session(wallet: Abstract_Wallet, owner: Owner,
 
 @installed
 def test_a_lightning_request_gets_no_session(wallet: Abstract_Wallet, owner: Owner) -> None:
-    lightning = Request(
-        outputs=[], message="", time=1, amount_msat=1000, exp=3600, height=0, payment_hash=b"\x01" * 32
-    )
+    lightning = Request(outputs=[], message="", time=1, amount_msat=1000, exp=3600, height=0, payment_hash=b"\x01" * 32)
     wallet.add_payment_request(lightning)
     assert owner.added == []
     assert wallet.get_request_URI(lightning) is None
@@ -320,94 +269,3 @@ def pay_with(wallet: Abstract_Wallet, coins: Any) -> Any:
         return pay(wallet, wallet.get_receiving_addresses()[1], 50_000)
     finally:
         del wallet.get_spendable_coins
-
-
-# On, off, and what goes wrong
-
-
-def test_taken_off_the_wallet_is_as_it_was(wallet: Abstract_Wallet, owner: Owner) -> None:
-    before = dict(vars(wallet))
-    seams = Seams(wallet, owner)
-    seams.install()
-    assert set(vars(wallet)) - set(before) == set(WRAPPED)
-    seams.remove()
-    assert vars(wallet).keys() == before.keys()
-    request_id = request(wallet)
-    assert owner.added == []
-    assert "pj=" not in wallet.get_request_URI(wallet.get_request(request_id))
-
-
-def test_put_on_twice_they_are_on_once(wallet: Abstract_Wallet, owner: Owner, seams: Seams) -> None:
-    seams.install()
-    request(wallet)
-    assert len(owner.added) == 1
-    seams.remove()
-    assert not any(name in vars(wallet) for name in WRAPPED)
-
-
-def test_they_can_be_put_on_again(wallet: Abstract_Wallet, owner: Owner, seams: Seams) -> None:
-    seams.remove()
-    seams.install()
-    request(wallet)
-    assert len(owner.added) == 1
-
-
-def test_another_plugins_wrap_below_ours_comes_back(wallet: Abstract_Wallet, owner: Owner) -> None:
-    def theirs(_req: Request) -> str:
-        return "bitcoin:theirs?x=1"
-
-    wallet.get_request_URI = theirs
-    seams = Seams(wallet, owner)
-    seams.install()
-    req = wallet.get_request(request(wallet))
-    assert wallet.get_request_URI(req).startswith("bitcoin:theirs?x=1&pj=")
-    seams.remove()
-    assert wallet.get_request_URI is theirs
-
-
-def test_another_plugins_wrap_above_ours_stays_and_ours_only_hands_on(
-    wallet: Abstract_Wallet, owner: Owner, seams: Seams
-) -> None:
-    ours = wallet.get_request_URI
-    wallet.get_request_URI = lambda req: f"{ours(req)}&theirs=1"
-    seams.remove()
-    req = wallet.get_request(request(wallet))
-    uri = wallet.get_request_URI(req)
-    assert uri.endswith("&theirs=1")
-    assert "pj=" not in uri
-    assert owner.added == []
-
-
-def test_a_fault_of_ours_never_reaches_electrum(wallet: Abstract_Wallet) -> None:
-    (coin,) = fund(wallet, 100_000)
-    plain = Seams(wallet, FaultyOwner())
-    plain.install()
-    request_id = request(wallet)
-    req = wallet.get_request(request_id)
-    assert reopen(wallet).get_request(request_id) is not None
-    assert wallet.get_request_URI(req) == req.get_bip21_URI()
-    assert wallet.get_unused_address() is not None
-    assert [one.prevout.to_str() for one in wallet.get_spendable_coins()] == [coin]
-    wallet.delete_request(request_id)
-    assert wallet.get_request(request_id) is None
-    wallet.set_label("x", "last words")
-    run(wallet.stop())
-    assert reopen(wallet).get_all_labels()["x"] == "last words"
-
-
-def test_a_fault_of_ours_is_logged(wallet: Abstract_Wallet, caplog: pytest.LogCaptureFixture) -> None:
-    Seams(wallet, FaultyOwner()).install()
-    request(wallet)
-    assert "payjoin had a fault at a new request" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
-
-
-def test_a_fault_of_electrums_is_electrums(wallet: Abstract_Wallet, owner: Owner) -> None:
-    def broken(_req: Request) -> str:
-        raise KeyError("Electrum's own")
-
-    wallet.get_request_URI = broken
-    Seams(wallet, owner).install()
-    req = wallet.get_request(request(wallet))
-    with pytest.raises(KeyError, match="own"):
-        wallet.get_request_URI(req)

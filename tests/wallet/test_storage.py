@@ -11,7 +11,7 @@ from electrum import util
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.errors import UnreadableLog
-from payjoin_plugin.wallet.storage import ORIGINALS_KEY, SEEN_KEPT, WalletStore
+from payjoin_plugin.wallet.storage import SEEN_KEPT, WalletStore
 from tests.wallet.wallets import (
     PASSWORD,
     created_record,
@@ -177,8 +177,12 @@ def test_a_wallet_that_payjoin_only_looked_at_is_not_changed(wallet: Abstract_Wa
     wallet.save_db()
     before = wallet.db.dump()
     store = store_of(wallet)
-    store.session_ids(), store.waiting_requests(), store.is_declined("r"), store.originals(), store.directory_keys()
-    store.drop_waiting("r"), store.forget_request("r"), store.drop_original("00" * 32)
+    for _look in (store.session_ids(), store.waiting_requests(), store.is_declined("r"), store.originals()):
+        pass
+    store.directory_keys()
+    store.drop_waiting("r")
+    store.forget_request("r")
+    store.drop_original("00" * 32)
     assert wallet.db.dump() == before
     assert not wallet.db.modified()
 
@@ -193,141 +197,6 @@ def test_ten_thousand_logs_are_indexed_in_less_than_the_time_that_opening_may_ta
     store = store_of(wallet)
     assert time.perf_counter() - start < 0.2
     assert store.session_of_request(f"{9_999:010x}") == f"{9_999:016x}"
-
-
-# Requests without a session
-
-
-def test_waiting_requests_survive_a_reload_until_they_are_dropped(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.set_waiting("r1", 100)
-    store.set_waiting("r2", 200)
-    store.drop_waiting("r1")
-    assert store_of(dumped_and_reloaded(wallet)).waiting_requests() == {"r2": 200}
-
-
-def test_a_declined_request_stays_declined(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.decline("r1")
-    again = store_of(dumped_and_reloaded(wallet))
-    assert again.is_declined("r1")
-    assert not again.is_declined("r2")
-
-
-def test_a_deleted_request_leaves_no_mark(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.set_waiting("r1", 100)
-    store.decline("r1")
-    store.forget_request("r1")
-    again = store_of(dumped_and_reloaded(wallet))
-    assert again.waiting_requests() == {}
-    assert not again.is_declined("r1")
-
-
-# Against probing
-
-
-def test_an_input_is_seen_elsewhere_only_by_other_sessions(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.mark_seen(["a:0", "b:1"], "s1")
-    for some in (store, store_of(dumped_and_reloaded(wallet))):
-        assert some.seen_elsewhere("a:0", "s2")
-        assert not some.seen_elsewhere("a:0", "s1")
-        assert not some.seen_elsewhere("c:0", "s2")
-
-
-def test_marking_again_changes_nothing(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.mark_seen(["a:0"], "s1")
-    before = wallet.db.dump()
-    store.mark_seen(["a:0"], "s1")
-    store.mark_seen(["a:0"], "s2")
-    assert wallet.db.dump() == before
-
-
-def test_the_newest_four_thousand_inputs_are_remembered(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.mark_seen([f"{number:064x}:0" for number in range(SEEN_KEPT)], "s1")
-    store.mark_seen(["new:0", "new:1"], "s2")
-    for some in (store, store_of(dumped_and_reloaded(wallet))):
-        forgotten = [number for number in range(SEEN_KEPT) if not some.seen_elsewhere(f"{number:064x}:0", "s3")]
-        assert forgotten == [0, 1]
-        assert some.seen_elsewhere("new:1", "s3")
-
-
-def test_the_oldest_are_forgotten_first_after_a_reload_too(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.mark_seen([f"{SEEN_KEPT - number:064x}:0" for number in range(SEEN_KEPT)], "s1")  # not in alphabetical order
-    again = store_of(dumped_and_reloaded(wallet))
-    again.mark_seen(["new:0"], "s2")
-    assert not again.seen_elsewhere(f"{SEEN_KEPT:064x}:0", "s3")
-    assert again.seen_elsewhere(f"{1:064x}:0", "s3")
-
-
-def test_exposed_coins_are_remembered_and_bounded(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.mark_exposed(["a:0", "a:0", "b:0"])
-    assert store_of(dumped_and_reloaded(wallet)).exposed() == {"a:0", "b:0"}
-    store.mark_exposed([f"{number}:0" for number in range(SEEN_KEPT)])
-    assert len(store.exposed()) == SEEN_KEPT
-    assert "a:0" not in store.exposed()
-
-
-def test_the_coin_secret_is_made_once(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    secret = store.coin_secret()
-    assert len(secret) == 32
-    assert store.coin_secret() == secret
-    assert store_of(dumped_and_reloaded(wallet)).coin_secret() == secret
-
-
-def test_each_wallet_has_its_own_coin_secret(tmp_path: Path, store: WalletStore) -> None:
-    assert store_of(make_wallet(tmp_path, "other")).coin_secret() != store.coin_secret()
-
-
-# OHTTP keys
-
-
-def test_directory_keys_ride_on_electrums_next_save(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    keys = {"https://payjo.in": {"keys": "01ab", "fetched_at": 5}}
-    store.set_directory_keys(keys)
-    run(store.flush())
-    assert store.saves == 0
-    wallet.save_db()
-    assert store_of(reopen(wallet)).directory_keys() == keys
-
-
-# Originals
-
-
-def test_an_original_stands_at_the_top_of_the_file_and_outlives_the_plugins_data(
-    wallet: Abstract_Wallet, store: WalletStore
-) -> None:
-    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="Two coffees", at=7)
-    wallet.db.prune_uninstalled_plugin_data(set())
-    wallet.save_db()
-    again = reopen(wallet)
-    assert again.db.get_plugin_storage() == {}
-    assert again.db.get(ORIGINALS_KEY)["aa" * 32] == {
-        "tx": "0200",
-        "session_id": "s1",
-        "request_id": "r1",
-        "label": "Two coffees",
-        "at": 7,
-    }
-    (original,) = store_of(again).originals().values()
-    assert (original.tx, original.session_id, original.label, original.at) == ("0200", "s1", "Two coffees", 7)
-
-
-def test_a_dropped_original_is_gone(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    for txid in ("aa" * 32, "bb" * 32):
-        store.keep_original(txid, "0200", session_id="s1", request_id="r1", label="", at=7)
-    store.drop_original("aa" * 32)
-    assert list(store_of(dumped_and_reloaded(wallet)).originals()) == ["bb" * 32]
-
-
-def test_an_original_that_cannot_be_read_is_left_in_the_file(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    wallet.db.get_dict(ORIGINALS_KEY)["cc" * 32] = {"tx": 5}
-    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
-    assert list(store.originals()) == ["aa" * 32]
-    assert dumped_and_reloaded(wallet).db.get(ORIGINALS_KEY)["cc" * 32] == {"tx": 5}
-
-
-def test_originals_can_be_read_where_the_sessions_cannot(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
-    plugin_storage(wallet)["version"] = 9
-    assert list(store_of(wallet).originals()) == ["aa" * 32]
 
 
 # The whole of it through an encrypted file, and through Electrum's partial writes

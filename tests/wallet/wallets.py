@@ -1,4 +1,4 @@
-"""Real Electrum wallets without a network: made from keys, funded with transactions that Electrum believes confirmed."""
+"""Real Electrum wallets without a network: made from keys, funded with transactions that they believe confirmed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from electrum import constants, keystore, util
 from electrum.bip32 import BIP32Node
+from electrum.bitcoin import address_to_script
 from electrum.fee_policy import FixedFeePolicy
 from electrum.simple_config import SimpleConfig
 from electrum.storage import WalletStorage
@@ -33,17 +34,21 @@ PASSWORD = "correct horse"
 
 @contextmanager
 def electrum_running() -> Iterator[None]:
-    """Have Electrum's event loop running, in its own thread as in Electrum, and end it if nobody had started it before."""
+    """Be on regtest with Electrum's event loop running in a thread of its own; end what was not there before."""
+    before = constants.net
     constants.BitcoinRegtest.set_as_network()
-    if util._asyncio_event_loop is not None:
-        yield
-        return
-    loop, stop, thread = util.create_and_start_event_loop()
     try:
-        yield
+        if util._asyncio_event_loop is not None:
+            yield
+            return
+        loop, stop, thread = util.create_and_start_event_loop()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(stop.set_result, 1)
+            thread.join()
     finally:
-        loop.call_soon_threadsafe(stop.set_result, 1)
-        thread.join()
+        before.set_as_network()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -125,7 +130,7 @@ def foreign_outpoint(label: str, vout: int = 0) -> str:
     return f"{hashlib.sha256(label.encode()).hexdigest()}:{vout}"
 
 
-def transaction(spends: list[str], pays: list[tuple[str, int]], *, locktime: int = 0) -> Transaction:
+def transaction(spends: list[str], pays: list[tuple[str | bytes, int]], *, locktime: int = 0) -> Transaction:
     """A transaction with made-up signatures: fine where nobody looks at them."""
     inputs = []
     for text in spends:
@@ -134,7 +139,9 @@ def transaction(spends: list[str], pays: list[tuple[str, int]], *, locktime: int
         inputs.append(txin)
     tx = Transaction(None)
     tx._inputs = inputs
-    tx._outputs = [TxOutput.from_address_and_value(address, value) for address, value in pays]
+    tx._outputs = [
+        TxOutput(scriptpubkey=to if isinstance(to, bytes) else address_to_script(to), value=value) for to, value in pays
+    ]
     tx._version, tx._locktime = 2, locktime
     return Transaction(tx.serialize())
 

@@ -1,0 +1,124 @@
+"""The senders' own payments that lie in our hands: each is money until the chain has settled its coins.
+
+They stand outside the logs, where Electrum keeps them even without us (wallet/storage.py). None is ever a local
+transaction of Electrum's while we live: that would count as balance, and its output would be spent.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from electrum.i18n import _
+from electrum.interface import TxBroadcastError
+from electrum.logging import Logger
+from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedError
+from electrum.transaction import Transaction
+
+from .errors import Unreachable, UserError
+from .wallet.watching import confirmations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from electrum.wallet import Abstract_Wallet
+
+    from .wallet.chain import ChainLookUp
+    from .wallet.storage import WalletStore
+
+
+class Standing(Enum):
+    """Where a payment's coins stand."""
+
+    OPEN = "open"
+    """Nothing spends them: it can be broadcast."""
+    VISIBLE = "visible"
+    """It is in the mempool itself."""
+    CONFLICT = "conflict"
+    """Something else in the mempool spends one of them: the payjoin, or a double spend."""
+    SETTLED = "settled"
+    """A confirmed transaction spends one of them."""
+
+
+class Originals(Logger):
+    """One wallet's kept payments."""
+
+    def __init__(self, wallet: Abstract_Wallet, store: WalletStore, chain: ChainLookUp) -> None:
+        Logger.__init__(self)
+        self._wallet, self._store, self._chain = wallet, store, chain
+        self._addresses: dict[str, frozenset[str]] = {}
+        """Txid → the addresses of ours that it pays."""
+
+    def held_addresses(self) -> set[str]:
+        """Return the addresses of ours that kept payments pay."""
+        kept = self._store.originals()
+        for txid in kept.keys() - self._addresses.keys():
+            addresses = (txout.address for txout in Transaction(kept[txid].tx).outputs())
+            self._addresses[txid] = frozenset(address for address in addresses if self._wallet.is_mine(address))
+        return {address for txid in kept for address in self._addresses[txid]}
+
+    def drop_settled(self) -> None:
+        """Forget the payments whose coins a confirmed transaction of this wallet spends."""
+        for txid, kept in self._store.originals().items():
+            spenders = (
+                self._wallet.db.get_spent_outpoint(txin.prevout.txid.hex(), str(txin.prevout.out_idx))
+                for txin in Transaction(kept.tx).inputs()
+            )
+            if any(spender and confirmations(self._wallet, spender) for spender in spenders):
+                self._store.drop_original(txid)
+
+    async def standing(self, txid: str, scripts: Mapping[str, bytes] | None = None) -> Standing:
+        """Ask the Electrum server where a kept payment stands; a settled one is forgotten.
+
+        `scripts`: the scriptPubKeys that it spends from, by outpoint, where they are known. Raises Unreachable.
+        """
+        tx = Transaction(self._store.originals()[txid].tx)
+        found = await self._chain.look_up(scripts or await self._scripts_of(tx))
+        spenders = [(coin.spender, coin.spent_at) for coin in found.values() if coin.spender is not None]
+        if any(height > 0 for _, height in spenders):
+            self._store.drop_original(txid)
+            return Standing.SETTLED
+        if any(Transaction(raw.hex()).txid() != txid for raw, _ in spenders):
+            return Standing.CONFLICT
+        return Standing.VISIBLE if spenders else Standing.OPEN
+
+    async def broadcast(self, tx: str) -> None:
+        """Hand a payment (hex) to the network. Raises Unreachable, and UserError where the network refuses it."""
+        if self._wallet.network is None:
+            raise Unreachable("Electrum is offline")
+        try:
+            await self._wallet.network.broadcast_transaction(Transaction(tx))
+        except TxBroadcastError as error:
+            raise UserError(" ".join(error.get_message_for_gui().split())) from error
+        except (BestEffortRequestFailed, TimeoutError) as error:
+            raise Unreachable(str(error) or "the Electrum server did not answer") from error
+
+    def hand_over(self) -> int:
+        """Make every kept payment a labelled local transaction, since we are being removed; return how many.
+
+        From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for.
+        """
+        handed = 0
+        for txid, kept in self._store.originals().items():
+            try:
+                if self._wallet.adb.add_transaction(Transaction(kept.tx)):
+                    label = _("Payjoin: the sender's own payment, not broadcast. Broadcast it to be paid.")
+                    self._wallet.set_label(txid, f"{label} {kept.label}".strip())
+                    handed += 1
+            except Exception:
+                # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
+                self.logger.exception("a kept payment could not be handed over")
+        return handed
+
+    async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
+        """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""
+        if self._wallet.network is None:
+            raise Unreachable("Electrum is offline")
+        scripts = {}
+        for txin in tx.inputs():
+            try:
+                raw = await self._wallet.network.get_transaction(txin.prevout.txid.hex())
+            except (BestEffortRequestFailed, UntrustedServerReturnedError, TimeoutError) as error:
+                raise Unreachable("the Electrum server does not know the sender's coins") from error
+            scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
+        return scripts
