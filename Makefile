@@ -1,15 +1,16 @@
 # Each command runs in the test stand, which first brings what is missing: Electrum, a node, a server, the tools.
 RUN = python3 -m tests.stand run
 PEERS_FLAG = $(if $(filter rust,$(PEERS)),--peers)
+WINDOW_FLAG = $(if $(filter 0,$(WINDOW)),--no-window)
 
 # What starts Electrum or other programs: levels 6 to 9 of the tests (CONTRIBUTING.md), and those of the stand.
-SLOW = tests/wallet tests/gui tests/interop tests/stand tests/test_assumptions.py tests/test_zip.py
+SLOW = tests/wallet tests/gui tests/interop tests/stand tests/test_assumptions.py tests/test_demo.py tests/test_zip.py
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: ## a whole payjoin on a private test network (PEERS=rust: with payjoin-cli and payjoin-mailroom)
-	$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG)
+	$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG) $(WINDOW_FLAG)
 
 test: lint ## everything that is tested; CI runs this
 	$(RUN) --peers -- sh -ec 'coverage run -m pytest; report=$$(coverage report) || { echo "$$report"; exit 1; }'

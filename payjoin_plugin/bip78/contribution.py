@@ -147,7 +147,7 @@ def finish_proposal(unsigned: Psbt, signed: Psbt, ours: tuple[str, ...]) -> Psbt
         BIP69_sort=False,
     )
     spent = [spent_output(txin) for txin in inputs]
-    if not our_indices or not verify_inputs(final_transaction(proposal), spent, our_indices):
+    if not ours or len(our_indices) != len(ours) or not verify_inputs(final_transaction(proposal), spent, our_indices):
         raise WalletError("The wallet did not sign the coin that was to be added.")
     return _shortened(proposal)
 

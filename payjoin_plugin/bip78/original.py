@@ -203,6 +203,9 @@ def _check_locks(tx: Transaction, previous: list[Transaction], known: list[Input
     for made, about in zip(previous, known, strict=True):
         if not is_mature(made, confirmed_at=about.confirmed_at, height=facts.height):
             raise OriginalRefused(Fault.NOT_STANDARD, "an immature coinbase")
+    if tx.version >= 2 and (tx.inputs()[0].get_block_based_relative_locktime() or 0) > 1:
+        # Our input copies this sequence (BIP 78), and our coin is sure of one confirmation only.
+        raise OriginalRefused(Fault.NOT_STANDARD, "a relative lock that our coin may not open")
     needed = unlocked_at(
         tx,
         confirmed_at=[about.confirmed_at for about in known],

@@ -344,5 +344,7 @@ def _is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:
 
 
 def _says_gone(status: DirectoryStatus) -> bool:
-    """Tell whether a PUT came too late (protocol: an outer 400 or 410, since the v1 sender's request has ended)."""
-    return not status.inner and status.status in (400, 410) and not isinstance(status, KeysRejected)
+    """Tell whether a PUT reaches nobody: it came too late (an outer 400 or 410), or this directory has no v1 (404)."""
+    if status.inner:
+        return status.status == 404
+    return status.status in (400, 410) and not isinstance(status, KeysRejected)

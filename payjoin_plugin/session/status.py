@@ -28,6 +28,7 @@ from .receiver import (
     WaitingForOriginal,
     committed_contribution,
     held_original,
+    open_state,
 )
 
 
@@ -184,13 +185,8 @@ def payjoin_txid(state: ReceiverState) -> str | None:
 
 
 def _payment_sat(state: ReceiverState) -> int:
-    match state:
-        case SessionClosed():
-            return _payment_sat(state.before)
-        case Signing() | PostingProposal() | ProposalPosted():
-            original = held_original(state)
-            assert original is not None
-            outputs = original.tx.outputs()
-            return sum(int(outputs[vout].value) for vout in state.accepted.payment_vouts)
-        case _:
-            raise AssertionError("no contribution, no payment")
+    before, original = open_state(state), held_original(state)
+    assert isinstance(before, (Signing, PostingProposal, ProposalPosted)), "no contribution, no payment"
+    assert original is not None
+    outputs = original.tx.outputs()
+    return sum(int(outputs[vout].value) for vout in before.accepted.payment_vouts)

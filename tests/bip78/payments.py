@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,18 +58,19 @@ class Account:
     secrets: tuple[bytes, ...]
 
     @classmethod
+    @cache
     def of(cls, owner: str, kind: str = "p2wpkh") -> Account:
         return cls(kind, tuple(sha256(f"{owner} {number}".encode()).digest() for number in range(3)))
 
-    @property
+    @cached_property
     def keys(self) -> tuple[bytes, ...]:
         return tuple(ECPrivkey(secret).get_public_key_bytes() for secret in self.secrets)
 
-    @property
+    @cached_property
     def descriptor(self) -> Descriptor:
         return parse_descriptor(DESCRIPTORS[self.kind].format(*(key.hex() for key in self.keys)))
 
-    @property
+    @cached_property
     def script(self) -> bytes:
         if self.kind == "p2tr":
             return taproot_output_script(self.keys[0][1:], script_tree=None)
@@ -110,7 +112,7 @@ class Money:
         )
         return cls(owner, bytes.fromhex(made.serialize_to_network()), vout, value)
 
-    @property
+    @cached_property
     def prevout(self) -> TxOutpoint:
         return TxOutpoint(bytes.fromhex(Transaction(self.previous).txid()), self.vout)
 

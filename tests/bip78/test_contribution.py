@@ -470,6 +470,8 @@ def test_a_wallet_that_signs_nothing_is_not_believed() -> None:
         finish_proposal(unsigned, unsigned, (coin.outpoint,))
     with pytest.raises(WalletError):
         finish_proposal(unsigned, sign_ours(unsigned, coin), ())
+    with pytest.raises(WalletError):
+        finish_proposal(unsigned, sign_ours(unsigned, coin), (coin.outpoint, bobs_coin(1_000).outpoint))
 
 
 def test_what_a_wallet_adds_beside_the_signature_stays_at_home() -> None:

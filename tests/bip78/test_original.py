@@ -361,10 +361,28 @@ def test_a_lock_to_a_time_to_come_is_refused() -> None:
     assert fault_of(lambda: check(replace(payment(), locktime=1_800_000_000))) is Fault.NOT_STANDARD
 
 
+def test_a_relative_lock_of_one_block_is_open_to_any_confirmed_coin() -> None:
+    made = replace(payment(), sequence=1)
+    assert check(made, made.facts(confirmed_at=HEIGHT)) == (0,)
+    with pytest.raises(NotYetKnown):
+        check(made, made.facts(confirmed_at=0))
+
+
+def test_a_relative_lock_that_our_coin_would_inherit_is_refused() -> None:
+    made = replace(payment(), sequence=2)
+    assert fault_of(lambda: check(made, made.facts(confirmed_at=1))) is Fault.NOT_STANDARD
+    assert check(replace(made, version=1)) == (0,)
+
+
 def test_a_coin_that_is_still_locked_to_its_block_is_refused() -> None:
-    made = replace(payment(), sequence=10)
-    assert check(made, made.facts(confirmed_at=HEIGHT - 9)) == (0,)
-    assert fault_of(lambda: check(made, made.facts(confirmed_at=HEIGHT))) is Fault.NOT_STANDARD
+    made = payment("p2wpkh", "p2wpkh")
+    tx = made.unsigned()
+    tx.inputs()[1].nsequence = 10
+    for index, coin in enumerate(made.coins):
+        coin.owner.sign(tx, index)
+    psbt = serialize(tx)
+    assert check(made, made.facts(confirmed_at=HEIGHT - 9), psbt=psbt) == (0,)
+    assert fault_of(lambda: check(made, made.facts(confirmed_at=HEIGHT), psbt=psbt)) is Fault.NOT_STANDARD
 
 
 def test_an_immature_coinbase_is_refused() -> None:

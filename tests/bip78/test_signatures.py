@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 from electrum.bitcoin import construct_script, construct_witness, hash_160, opcodes, pubkeyhash_to_p2pkh_script
@@ -59,6 +60,14 @@ def with_signature(kind: str, change: Callable[[bytes], bytes]) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_electrum_signed_is_valid(kind: str) -> None:
     made = payment(kind)
+    assert is_valid(made.transaction(), made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(seed=st.binary(max_size=8))
+def test_it_is_so_with_any_keys(kind: str, seed: bytes) -> None:
+    owner = Account(kind, tuple(sha256(seed + bytes([number])) for number in range(3)))
+    made = replace(payment(), coins=(Money.of(owner, 200_000),))
     assert is_valid(made.transaction(), made)
 
 
@@ -362,7 +371,7 @@ def test_a_key_off_the_curve_is_refused() -> None:
 class OldAccount(Account):
     """With keys from before 2012."""
 
-    @property
+    @cached_property
     def keys(self) -> tuple[bytes, ...]:
         return tuple(ECPrivkey(secret).get_public_key_bytes(compressed=False) for secret in self.secrets)
 

@@ -136,8 +136,9 @@ class NoProxy(Server):
         self._word = word
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-        await reader.readexactly(1)
         writer.write(self._word)
+        writer.write_eof()
+        await reader.read()
 
 
 @pytest.mark.parametrize("word", [b"", b"\x05", b"\x05\x00\x05\x00", b"HTTP/1.1 400 Bad Request\r\n\r\n"])

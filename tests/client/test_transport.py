@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from datetime import UTC, datetime
 
 import aiohttp
@@ -306,6 +307,16 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
     assert parse_retry_after(value, now=NOON) == seconds
+
+
+def test_a_date_without_a_zone_is_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "EST+5")
+    time.tzset()
+    try:
+        assert parse_retry_after("Tue, 24 Nov 2026 12:00:30 -0000", now=NOON) == 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.one_of(st.text(), st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ?.*")))

@@ -17,7 +17,6 @@ import traceback
 from pathlib import Path
 
 from tests.demo.page import BOLD, RED, ClaimFailed, Page
-from tests.demo.story import tell
 from tests.stand.missing import MissingPart
 
 INTERRUPTED = 130
@@ -37,15 +36,17 @@ def main() -> int:
 
     page, started = Page(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="payjoin-demo-"))
-    page.line("Payjoin for Electrum: Alice pays Bob", style=BOLD)
-    page.line("A private network on this computer. All the programs are real; the money is not.")
     try:
+        page.line("Payjoin for Electrum: Alice pays Bob", style=BOLD)
+        page.line("A private network on this computer. All the programs are real; the money is not.")
+        from tests.demo.story import tell  # noqa: PLC0415 - imports Electrum, for a second in which Ctrl-C counts too
+
         tell(page, folder, rust=wanted.peers)
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         page.line("\nInterrupted. Nothing is left running.")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, the one who watches is told what it was and where to look
+    except Exception as error:  # noqa: BLE001 - whatever it is, the one who watches is told what it was
         explain(page, error, folder)
         return 1
     shutil.rmtree(folder, ignore_errors=True)
@@ -55,16 +56,15 @@ def main() -> int:
 
 def explain(page: Page, error: Exception, folder: Path) -> None:
     """Say what went wrong and where the logs are."""
+    logs = folder / "logs"
     page.line()
-    match error:
-        case MissingPart() | ClaimFailed():
-            page.line(str(error), style=RED)
-        case _:
-            page.line(f"This went wrong: {type(error).__name__}: {error}", style=RED)
-            log = folder / "logs" / "demo.log"
-            log.parent.mkdir(exist_ok=True)
-            log.write_text("".join(traceback.format_exception(error)))
-    page.line(f"Nothing is left running. The logs: {folder / 'logs'}")
+    if isinstance(error, (MissingPart, ClaimFailed)):
+        page.line(str(error), style=RED)
+    else:
+        page.line(f"This went wrong: {type(error).__name__}: {error}", style=RED)
+        logs.mkdir(exist_ok=True)
+        (logs / "demo.log").write_text("".join(traceback.format_exception(error)))
+    page.line(f"Nothing is left running. The logs: {logs}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import textwrap
 
 WIDTH = 100
 INDENT = "   "
-LABEL = 16
+LABEL = 11
 """Characters of an entry's label."""
 
 BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
@@ -56,17 +56,12 @@ class Page:
         """Show what a person would type."""
         self.line(f"{INDENT}$ {words}", style=DIM)
 
-    def table(self, *rows: tuple[str | int, ...]) -> None:
-        """Print rows in columns: texts to the left, numbers to the right; a long last text goes on below."""
-        cells = [[_cell(cell) for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for row, texts in zip(rows, cells, strict=True):
-            placed = [
-                text.rjust(width) if isinstance(cell, int) else text.ljust(width)
-                for cell, text, width in zip(row, texts, widths, strict=True)
-            ]
-            before = INDENT + "".join(f"{text}   " for text in placed[:-1])
-            for number, line in enumerate(_wrapped(placed[-1].rstrip(), WIDTH - len(before))):
+    def table(self, *rows: tuple[str, ...]) -> None:
+        """Print rows in columns. One with numbers in it stands to the right; a long last text goes on below."""
+        columns = [_column(cells) for cells in zip(*rows, strict=True)]
+        for *cells, last in zip(*columns, strict=True):
+            before = INDENT + "".join(f"{cell}   " for cell in cells)
+            for number, line in enumerate(_wrapped(last.rstrip(), WIDTH - len(before))):
                 self.line(((" " * len(before) if number else before) + line).rstrip())
 
     def check(self, claim: object, text: str) -> None:
@@ -80,10 +75,12 @@ def _coloured(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m"
 
 
-def _cell(value: str | int) -> str:
-    return value if isinstance(value, str) else f"{value:,}"
+def _column(cells: tuple[str, ...]) -> list[str]:
+    width = max(map(len, cells))
+    has_numbers = any(re.fullmatch(r"[-+]?[0-9][0-9,]*", cell) for cell in cells)
+    return [cell.rjust(width) if has_numbers else cell.ljust(width) for cell in cells]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Return at least one line. A word that is too long stays whole, and leading blanks stay."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True) or [text]
+    """Return at least one line. A word that is too long stays whole."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]

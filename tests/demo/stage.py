@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from setup import build_zip
-from tests.demo.page import Page
+from tests.demo.page import DIM, INDENT, Page
 from tests.interop.receiver import Receiver
 from tests.sender.payer import Funds, Payer
 from tests.stand import http
@@ -113,16 +113,17 @@ class TestMailroom:
 
 def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> Stage:
     """Start everything and say so. What was started ends with `stack`."""
-    stand = stack.enter_context(Stand(folder, mailroom=rust))
-    network = stand.node.rpc("getnetworkinfo")["subversion"].strip("/")
-    page.entry("Bitcoin node", f"{network}, on a chain of its own (regtest)")
-    page.entry("Electrum server", f"ElectrumX at {stand.server.address.removesuffix(':t')}")
+    page.line(f"{INDENT}Starting it takes some seconds …", style=DIM)
+    stand = Stand(folder, mailroom=rust)
+    stack.callback(stand.stop)
+    page.entry("node", f"Bitcoin {stand.node.program.version.partition('.knots')[0]}, on a chain of its own (regtest)")
+    page.entry("server", f"ElectrumX at {stand.server.address.removesuffix(':t')}, as Electrum wants one")
 
     mailroom: Mailroom = stand.mailroom if rust else _test_mailroom(stand, stack)
     maker = f"payjoin-mailroom {peers.VERSIONS['payjoin-mailroom']}" if rust else "this project's test mailroom"
     page.entry("directory", f"{mailroom.directory_url}   keeps sealed letters until they are fetched")
-    page.entry("relay", f"{mailroom.relay_url}   carries them, so that the directory never learns who writes")
-    page.entry("", f"both are {maker}")
+    page.entry("relay", f"{mailroom.relay_url}   carries them, so that the directory never sees who writes")
+    page.entry("", f"Both are {maker}.")
 
     archive = build_zip(ROOT)
     settings: dict[str, object] = {
@@ -131,9 +132,9 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
     }
     daemon = stand.electrum("bob", plugin=archive, settings=settings)
     page.entry(
-        "Bob, is paid",
-        f"Electrum {electrum_part.VERSION}, the daemon, with {archive.name}: built just now, installed, and authorized "
-        "with a plugin password as a user's would be",
+        "Bob",
+        f"is paid. He has Electrum {electrum_part.VERSION}, the daemon, with {archive.name}: built just now, "
+        "installed, and authorized with a plugin password, as a user does it.",
     )
     stand.fund(daemon, *BOBS_COINS)
     bob = Receiver(daemon, "wallet")
@@ -141,11 +142,11 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
     if rust:
         cli = stand.payjoin_cli("alice", ALICES_COIN)
         alice = Payer(stand.node, "alice")
-        page.entry("Alice, pays", f"payjoin-cli {peers.VERSIONS['payjoin-cli']}, with a wallet of the node")
+        page.entry("Alice", f"pays. She has payjoin-cli {peers.VERSIONS['payjoin-cli']} and a wallet of the node.")
     else:
         cli = None
         alice = Payer.create(stand.node, "alice", Funds("p2wpkh", ALICES_COIN))
-        page.entry("Alice, pays", "this project's test sender, with a wallet of the node")
+        page.entry("Alice", "pays. She has this project's test sender and a wallet of the node.")
     return Stage(stand, bob, alice, mailroom.relay_url, cli)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,23 @@ OFFER = 100
 """What Alice gives at most for the fee of Bob's coin: less than it costs, so that Bob has a share to pay."""
 
 
+@dataclass(frozen=True)
+class Payjoin:
+    """The transaction that came of it, and the one that would have been without."""
+
+    txid: str
+    transaction: Transaction
+    original: Transaction
+
+    @property
+    def alice_fee(self) -> int:
+        return -self.transaction.gain("Alice") - AMOUNT
+
+    @property
+    def bob_fee(self) -> int:
+        return AMOUNT - self.transaction.gain("Bob")
+
+
 def tell(page: Page, folder: Path, *, rust: bool) -> None:
     """Play the story and tell it. All that it starts has ended when this returns or raises."""
     with ExitStack() as stack:
@@ -34,10 +52,10 @@ def tell(page: Page, folder: Path, *, rust: bool) -> None:
         before = balances(stage)
         request = ask(page, stage)
         txid = pay(page, stage, request["URI"])
-        paid = show_transaction(page, stage, txid, request)
-        session = show_session(page, stage, txid, request)
-        show_balances(page, stage, before, paid, session)
-        show_credit(page, stage, request, paid, session)
+        payjoin = show_transaction(page, stage, txid, request)
+        session = show_session(page, stage, payjoin, request)
+        show_balances(page, stage, before, payjoin)
+        show_credit(page, stage, request, payjoin, session)
         pay_plainly_and_mine(page, stage, request, before)
         page.line()
         page.line("Stopping everything …", style=DIM)
@@ -46,14 +64,15 @@ def tell(page: Page, folder: Path, *, rust: bool) -> None:
 def prepare_bob(page: Page, stage: Stage) -> None:
     coins = " and ".join(f"{coin:,}" for coin in BOBS_COINS)
     page.line()
-    page.text(f"Bob has two coins, of {coins} sat; Alice has one, of {ALICES_COIN:,} sat. (1 BTC is {SATS:,} sat.)")
+    page.text(f"Bob has two coins, of {coins} sat; Alice has one, of {ALICES_COIN:,} sat.")
+    page.text(f"({SATS:,} satoshis, sat for short, are 1 bitcoin.)")
     page.line()
     page.command("electrum setconfig plugins.payjoin.offer_in_commands true")
     stage.bob.daemon.setconfig("plugins.payjoin.offer_in_commands", value=True)
     page.text(
-        "With this, requests made by commands offer payjoin too. It is off by default: a payjoin brings Bob the payment "
-        "and a coin of his own in one sum, and a program that credits whatever arrived at an address would give that "
-        "coin away. Step 7 shows what such a program has to read."
+        "With this, requests made by commands offer payjoin too. It is off by default: a payjoin brings Bob the "
+        "payment and a coin of his own in one sum, and a program that credits whatever arrived at an address would "
+        "give that coin away. Step 7 shows what such a program has to read."
     )
 
 
@@ -65,7 +84,7 @@ def ask(page: Page, stage: Stage) -> dict[str, Any]:
     page.line()
     page.table(*parts_of(request))
     page.line()
-    page.text('A wallet that knows nothing of payjoin reads the lines above "&pjos" and pays as ever: see step 8.')
+    page.text('A wallet that knows nothing of payjoin reads what stands above "&pjos" and pays as ever: step 8.')
     return request
 
 
@@ -97,8 +116,8 @@ def pay(page: Page, stage: Stage, uri: str) -> str:
         run.wait()
         page.entry(
             f"{run.duration:.2f} s",
-            "That was Alice's wait: payjoin-cli made and signed a payment without payjoin, posted it through the relay, "
-            "got Bob's answer with a coin of his, checked it, signed again, and broadcast:",
+            "That was Alice's wait. payjoin-cli made and signed a payment without payjoin, posted it through the "
+            "relay, got Bob's answer with a coin of his, checked it, signed again, and broadcast.",
         )
     else:
         payment = prepare(stage.alice, uri, relay=stage.relay, terms=Terms(fee_rate=FEE_RATE, offer_sat=OFFER))
@@ -117,42 +136,37 @@ def pay(page: Page, stage: Stage, uri: str) -> str:
     return txid
 
 
-def show_transaction(page: Page, stage: Stage, txid: str, request: dict[str, Any]) -> Transaction:
-    session_id = request["payjoin"]["session_id"]
-    paid = stage.transaction(stage.stand.node.rpc("getrawtransaction", txid))
-    original = stage.transaction(stage.bob.rpc("payjoin_original", session_id=session_id))
-    alice, bob = -paid.gain("Alice") - AMOUNT, AMOUNT - paid.gain("Bob")
-    from_alice, larger = alice - original.fee, paid.vsize - original.vsize
+def show_transaction(page: Page, stage: Stage, txid: str, request: dict[str, Any]) -> Payjoin:
+    original = stage.bob.rpc("payjoin_original", session_id=request["payjoin"]["session_id"])
+    payjoin = Payjoin(
+        txid, stage.transaction(stage.stand.node.rpc("getrawtransaction", txid)), stage.transaction(original)
+    )
+    tx, alice, bob = payjoin.transaction, payjoin.alice_fee, payjoin.bob_fee
+    for_bobs_coin = tx.fee - payjoin.original.fee
 
     page.step("The transaction, in sat")
-    notes_in = {"Alice": "", "Bob": "his coin: the payjoin"}
+    notes_in = {"Alice": "her coin", "Bob": "his coin: the payjoin"}
     notes_out = {"Alice": "her change", "Bob": f"his coin + {AMOUNT:,} - {bob:,}"}
     page.table(
-        *(("in", piece.who, piece.address, piece.sat, notes_in[piece.who]) for piece in paid.inputs),
-        *(("out", piece.who, piece.address, piece.sat, notes_out[piece.who]) for piece in paid.outputs),
+        *(("in", piece.who, piece.address, sat(piece.sat), notes_in.get(piece.who, "")) for piece in tx.inputs),
+        *(("out", piece.who, piece.address, sat(piece.sat), notes_out.get(piece.who, "")) for piece in tx.outputs),
     )
     page.line()
+    alices = f"{sat(payjoin.original.fee)} as without payjoin, and {sat(alice - payjoin.original.fee)} for Bob's coin"
+    bobs = f"the rest of the {sat(for_bobs_coin)} for his coin" if bob else "nothing: Alice offered as much as that"
     page.table(
-        ("fee", "both", paid.fee, f"{paid.fee / paid.vsize:.2f} sat/vB; Bob's coin makes it {larger:g} vB larger"),
-        (
-            "",
-            "Alice",
-            alice,
-            f"{original.fee:,} as without payjoin, and {from_alice:,} of the {from_alice + bob:,} for Bob's coin",
-        ),
-        ("", "Bob", bob, "the rest for his coin" if bob else "nothing: Alice's wallet offered to pay for his coin"),
+        ("fee", "both", sat(tx.fee), f"{tx.fee / tx.vsize:.2f} sat/vB for {tx.vsize:.0f} vB"),
+        ("", "Alice", sat(alice), alices),
+        ("", "Bob", sat(bob), bobs),
     )
     page.line()
-    page.check({piece.who for piece in paid.inputs} == {"Alice", "Bob"}, "both put in a coin of theirs")
-    page.check(alice + bob == paid.fee, "the two shares are the whole fee")
-    page.check(
-        AMOUNT not in {piece.sat for piece in paid.outputs},
-        f"the {AMOUNT:,} sat that Alice paid stand nowhere in it",
-    )
-    return paid
+    page.check({piece.who for piece in tx.inputs} == {"Alice", "Bob"}, "both put in a coin of theirs")
+    amounts = {piece.sat for piece in tx.outputs}
+    page.check(AMOUNT not in amounts, f"the {AMOUNT:,} sat that Alice paid stand nowhere in it")
+    return payjoin
 
 
-def show_session(page: Page, stage: Stage, txid: str, request: dict[str, Any]) -> dict[str, Any]:
+def show_session(page: Page, stage: Stage, payjoin: Payjoin, request: dict[str, Any]) -> dict[str, Any]:
     session_id = request["payjoin"]["session_id"]
     page.step("What Bob's Electrum recorded")
     page.command(f"electrum payjoin_session {session_id}")
@@ -164,74 +178,66 @@ def show_session(page: Page, stage: Stage, txid: str, request: dict[str, Any]) -
         )
     )
     page.line()
-    page.check(session["payjoin_txid"] == txid, f"status {session['status']}, and payjoin_txid is Alice's transaction")
+    page.check(session["payjoin_txid"] == payjoin.txid, "its payjoin_txid is that of the transaction above")
+    page.check(session["receiver_fee_sat"] == payjoin.bob_fee, "and its receiver_fee_sat is what Bob really paid")
     return session
 
 
-def show_balances(page: Page, stage: Stage, before: dict[str, int], paid: Transaction, session: dict[str, Any]) -> None:
+def show_balances(page: Page, stage: Stage, before: dict[str, int], payjoin: Payjoin) -> None:
     after = balances(stage)
-    alice, bob = -paid.gain("Alice") - AMOUNT, session["receiver_fee_sat"]
+    alice, bob = payjoin.alice_fee, payjoin.bob_fee
+    notes = {
+        "Alice": f"the {AMOUNT:,}, and a fee of {sat(alice)}",
+        "Bob": f"the {AMOUNT:,}, less a fee of {sat(bob)}",
+    }
     page.step("Balances, in sat")
     page.table(
         ("", "before", "after", "change", ""),
-        (
-            "Alice",
-            before["Alice"],
-            after["Alice"],
-            after["Alice"] - before["Alice"],
-            f"-{AMOUNT:,} and a fee of {alice:,}",
-        ),
-        ("Bob", before["Bob"], after["Bob"], after["Bob"] - before["Bob"], f"+{AMOUNT:,} less a fee of {bob:,}"),
+        *((who, sat(before[who]), sat(after[who]), f"{after[who] - before[who]:+,}", notes[who]) for who in before),
     )
     page.line()
     page.check(
-        after["Bob"] == before["Bob"] + AMOUNT - bob,
-        "Bob has exactly the amount more, less his own share of the fee",
+        after["Bob"] == before["Bob"] + AMOUNT - bob, "Bob has exactly the amount more, less his share of the fee"
     )
-    page.check(
-        after["Alice"] == before["Alice"] - AMOUNT - alice, "Alice has the amount less, and her share of the fee"
-    )
+    page.check(after["Alice"] == before["Alice"] - AMOUNT - alice, "Alice has exactly the amount less, and her share")
 
 
-def show_credit(page: Page, stage: Stage, request: dict[str, Any], paid: Transaction, session: dict[str, Any]) -> None:
+def show_credit(page: Page, stage: Stage, request: dict[str, Any], payjoin: Payjoin, session: dict[str, Any]) -> None:
     page.step("What a shop's program must read")
     page.command(f"electrum get_request {request['request_id']}")
     shown = stage.bob.get_request(request["request_id"])
-    arrived = sum(piece.sat for piece in paid.outputs if piece.address == request["address"])
+    arrived = sum(piece.sat for piece in payjoin.transaction.outputs if piece.address == request["address"])
     received = shown["payjoin"]["received_sat"]
     page.table(
         ("status_str", shown["status_str"], "Electrum's own word: paid, and not in a block yet"),
-        ("payjoin.received_sat", received, "what Alice's payment brought: credit this"),
-        ("arrived at the address", arrived, "with Bob's own coin in it: never credit this"),
+        ("payjoin.received_sat", sat(received), "what Alice's payment brought: credit this"),
+        ("came to the address", sat(arrived), "with Bob's own coin in it: never credit this"),
     )
     page.line()
-    page.check(
-        received == AMOUNT - session["receiver_fee_sat"], "received_sat is the amount less Bob's share of the fee"
-    )
-    page.check(arrived == received + session["contributed_sat"], "the address got that, and Bob's own coin back")
+    page.check(received == AMOUNT - payjoin.bob_fee, "received_sat is the amount, less Bob's share of the fee")
+    page.check(arrived == received + session["contributed_sat"], "the rest of what came is the coin that Bob put in")
 
 
 def pay_plainly_and_mine(page: Page, stage: Stage, coffee: dict[str, Any], before: dict[str, int]) -> None:
     page.step("Carol, whose wallet knows nothing of payjoin; and a block")
     page.command(f"electrum add_request {Decimal(TEA) / SATS} --memo tea")
     tea = stage.bob.payjoin_request(TEA, memo="tea")
-    page.text("Such a URI again. Her wallet reads address and amount:")
-    page.line(f"{INDENT}{tea['payjoin']['plain_uri']}")
+    page.text("The answer is such a URI again. Of it, Carol's wallet reads:")
+    page.line(f"{INDENT}{tea['payjoin']['plain_uri'].partition('&')[0]}")
     txid = stage.stand.node.fund(tea["address"], TEA)
     page.line(f"{INDENT}transaction {txid}")
     stage.stand.mine()
-    page.text("A block was mined. In Electrum:")
-    rows = []
+    page.line()
+    page.text("A block was mined. Bob's Electrum says:")
+    rows, received = [], 0
     for request in (coffee, tea):
-        found = stage.bob.until_request(request["request_id"], lambda now: now["status_str"] == "Paid", "is paid")
+        shown = stage.bob.until_request(request["request_id"], lambda now: now["status_str"] == "Paid", "is paid")
         session = stage.bob.until(request["payjoin"]["session_id"], confirmations=1)
-        rows.append((found["message"], found["status_str"], session["status"], found["payjoin"]["received_sat"]))
+        received += shown["payjoin"]["received_sat"]
+        rows.append((shown["message"], shown["status_str"], session["status"], sat(shown["payjoin"]["received_sat"])))
+    page.table(("request", "status_str", "payjoin.status", "payjoin.received_sat"), *rows)
     page.line()
-    page.table(("request", "status_str", "payjoin.status", "received_sat"), *rows)
-    page.line()
-    page.check(
-        balances(stage)["Bob"] - before["Bob"] == sum(row[3] for row in rows), "Bob has exactly what these two brought"
-    )
+    page.check(balances(stage)["Bob"] - before["Bob"] == received, "Bob has exactly what these two brought")
 
 
 def balances(stage: Stage) -> dict[str, int]:
@@ -241,3 +247,7 @@ def balances(stage: Stage) -> dict[str, int]:
 def shorten(text: str) -> str:
     """Cut the middle out of transaction IDs."""
     return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{48}([0-9a-f]{8})\b", r"\1…\2", text)
+
+
+def sat(amount: int) -> str:
+    return f"{amount:,}"

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.receiver import Receiver
+from tests.stand import http
+from tests.stand.mailroom import RealMailroom
 from tests.stand.missing import MissingPart
 from tests.stand.stand import Stand
 
@@ -62,6 +64,27 @@ def daemon(stand: Stand, plugin_zip: Path) -> Receiver:
     return Receiver(stand.electrum("shared", plugin=plugin_zip, settings=settings_for(stand)), "wallet")
 
 
+@pytest.fixture(scope="session")
+def second_mailroom(stand: Stand) -> Iterator[RealMailroom]:
+    """Another directory and relay, for those who are cut off while their counterparty is not."""
+    mailroom = RealMailroom(stand.folder / "second-mailroom", logs=stand.logs / "second-mailroom")
+    warm_up(mailroom, stand)
+    yield mailroom
+    mailroom.stop()
+
+
+def warm_up(mailroom: RealMailroom, stand: Stand) -> None:
+    """Let a relay that was started meet the stand's directory, by a junk request (tests/stand/mailroom.py says why)."""
+    http.request("POST", f"{mailroom.relay_url}/{stand.mailroom.directory_url}/", b"junk")
+
+
+@pytest.fixture(scope="session")
+def mortal(stand: Stand, plugin_zip: Path, second_mailroom: RealMailroom) -> Receiver:
+    """One daemon for the tests that kill it. Each opens its own wallet; its relay is the second mailroom's."""
+    settings = settings_for(stand, ohttp_relays=[second_mailroom.relay_url])
+    return Receiver(stand.electrum("mortal", plugin=plugin_zip, settings=settings), "wallet")
+
+
 @pytest.fixture
 def receiver(stand: Stand, daemon: Receiver) -> Receiver:
     """A new wallet with coins, in the daemon that all share."""
@@ -88,7 +111,7 @@ def own_receiver(stand: Stand, plugin_zip: Path) -> Iterator[Callable[..., Recei
 
 def new_wallet(stand: Stand, daemon: Receiver, *coins: int, password: str | None = None) -> Receiver:
     """Make another wallet in a daemon, with confirmed coins."""
-    found = Receiver(daemon.daemon, f"wallet-{next(NUMBER)}")
+    found = Receiver(daemon.daemon, f"wallet-{next(NUMBER)}", password)
     daemon.daemon.create_wallet(found.wallet, password=password)
     if coins:
         stand.fund(daemon.daemon, *coins, wallet=found.wallet)

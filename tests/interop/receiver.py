@@ -22,6 +22,8 @@ class Receiver:
 
     daemon: ElectrumDaemon
     wallet: str
+    password: str | None = None
+    """The wallet's, where it has one. Opening it does not unlock it: it still cannot sign."""
 
     def rpc(self, method: str, **params: object) -> Any:
         """Run one of Electrum's commands on the wallet. Raises ElectrumError."""
@@ -66,6 +68,12 @@ class Receiver:
 
         return self._until(lambda: self.session(session_id), holds, f"session {session_id}: {expected}", seconds)
 
+    def until_session(
+        self, session_id: str, condition: Callable[[dict[str, Any]], bool], what: str, seconds: float = 60
+    ) -> dict[str, Any]:
+        """Return a session as soon as `condition` holds for it."""
+        return self._until(lambda: self.session(session_id), condition, f"session {session_id}: {what}", seconds)
+
     def events(self, session_id: str) -> list[str]:
         """Return the names of a session's events."""
         return [event["event"] for event in self.session(session_id)["events"]]
@@ -83,7 +91,11 @@ class Receiver:
     def restart(self) -> None:
         """Start the daemon again after it ended, and open the wallet."""
         self.daemon.start()
-        self.daemon.load_wallet(self.wallet)
+        self.open()
+
+    def open(self) -> None:
+        """Open the wallet."""
+        self.daemon.load_wallet(self.wallet, password=self.password)
 
     def _until(
         self,

@@ -42,8 +42,8 @@ from tests.sender.payer import Coin, Kind, Original, Payer
 from tests.stand.http import request
 
 ADDED_WEIGHTS: dict[Kind, int] = {"p2pkh": 592, "p2sh-p2wpkh": 364, "p2wpkh": 272, "p2tr": 230}
-"""Weight units of a receiver's coin of the payer's own kind. For that much fee the payer offers to pay, as the reference
-does."""
+"""Weight units of a receiver's coin that is of the payer's own kind. The payer offers to pay for that much, as the
+reference does."""
 
 PAUSE = 0.1
 """Seconds after an answer that came at once and was none. A directory otherwise holds a poll itself."""

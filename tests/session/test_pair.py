@@ -16,7 +16,7 @@ from payjoin_plugin.session.sender import SenderClosed
 from payjoin_plugin.session.status import details_of
 from tests.bip78.payments import KINDS, OUR_KINDS
 from tests.helpers import jumping
-from tests.session.pair import Pair
+from tests.pair import Pair
 
 HAPPY = [
     "Created",

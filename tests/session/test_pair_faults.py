@@ -21,7 +21,7 @@ from tests.mailroom.directory import Answer
 from tests.mailroom.faults import Exchange, Planned
 from tests.mailroom.faults import Fault as NetworkFault
 from tests.mailroom.journal import Seen
-from tests.session.pair import Pair, Receiver, Sender
+from tests.pair import Pair, Receiver, Sender
 from tests.session.test_pair import check_the_end
 
 

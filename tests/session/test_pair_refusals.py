@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +12,14 @@ import pytest
 from payjoin_plugin.bip78.psbt import Psbt, serialize
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.errors import FAULT_CODES, ErrorCode, Fault
-from payjoin_plugin.session.events import Failure
-from payjoin_plugin.session.receiver import held_original
+from payjoin_plugin.session.events import Abort, Failure
+from payjoin_plugin.session.receiver import PATIENCE, committed_contribution, held_original
 from payjoin_plugin.session.sender import fallback_psbt
+from payjoin_plugin.session.status import fault_of
 from tests.bip78.payments import ALICE, HEIGHT, Money, Payment, payment
-from tests.helpers import jumping
-from tests.session.pair import Pair, Sender
+from tests.helpers import START, jumping
+from tests.pair import Pair, Sender
+from tests.session.test_pair import check_the_end
 
 
 def _dust(made: Payment) -> Payment:
@@ -104,3 +107,139 @@ def _check_error(answer: bytes, fault: Fault, *, supported: tuple[int, ...] = (1
     assert reply["errorCode"] == code.value
     assert reply["message"]
     assert reply.get("supported") == (list(supported) if code is ErrorCode.VERSION_UNSUPPORTED else None)
+
+
+REFUSED_POINTS = [
+    "after GET",
+    "recorded RetrievedOriginal",
+    "looking up",
+    "recorded RefusedOriginal",
+    "before save",
+    "after save",
+    "before POST",
+    "after POST",
+    "recorded Closed",
+]
+
+
+@pytest.mark.parametrize("point", REFUSED_POINTS)
+def test_a_receiver_killed_at_any_moment_of_a_refusal_says_the_same(point: str) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        _spent_elsewhere(pair)
+        pair.receiver.points.cut_power_at(point)
+        await pair.run()
+        assert pair.receiver.boots == 2
+        assert pair.outcome == Failure()
+        (answer,) = pair.sender.answers
+        _check_error(answer, Fault.COINS_GONE)
+
+    run()
+
+
+@pytest.mark.parametrize("point", REFUSED_POINTS[:-2])
+def test_nobody_is_told_of_a_refusal_after_an_abort(point: str) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        _spent_elsewhere(pair)
+        pair.receiver.points.do_at(point, lambda: pair.receiver.abort(pair.session_id))
+        assert await pair.run_receiver() is End.CLOSED
+        assert pair.outcome == Abort()
+        assert len(pair.sender.answers) == (1 if point == "before POST" else 0)
+
+    run()
+
+
+@jumping
+async def test_what_only_our_limit_refused_is_still_a_payment_that_we_hold() -> None:
+    pair = Pair()
+    _costly(pair)
+    await pair.run()
+    held = held_original(pair.state)
+    assert held is not None
+    assert held.txid == pair.made.transaction().txid()
+
+
+@jumping
+async def test_what_was_refused_for_a_fault_is_not_held() -> None:
+    pair = Pair()
+    _spent_elsewhere(pair)
+    await pair.run()
+    assert held_original(pair.state) is None
+
+
+@jumping
+async def test_an_input_that_is_listed_late_is_waited_for() -> None:
+    pair = Pair()
+    _unknown(pair)
+    pair.receiver.points.do_at("looking up (3)", lambda: pair.world.chain.add(pair.made))
+    await pair.run()
+    check_the_end(pair)
+
+
+@jumping
+async def test_an_input_that_stays_unknown_is_refused_after_half_a_minute() -> None:
+    pair = Pair()
+    _unknown(pair)
+    receiver = asyncio.ensure_future(pair.run_receiver())
+    await asyncio.sleep(PATIENCE - 1)
+    assert pair.events == ["Created", "RetrievedOriginal"]
+    await receiver
+    refused_at = pair.receiver.sessions[pair.session_id].records[-1].at
+    assert PATIENCE <= refused_at - START < 3 * PATIENCE
+
+
+@jumping
+async def test_an_electrum_server_that_is_away_is_nobodys_fault() -> None:
+    pair = Pair()
+    pair.world.chain.is_reachable = False
+
+    def come_back() -> None:
+        pair.world.chain.is_reachable = True
+
+    pair.receiver.points.do_at("looking up (4)", come_back)
+    await pair.run()
+    check_the_end(pair)
+
+
+# Two sessions of one wallet
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
+def test_one_payment_offered_to_two_requests_gets_one_proposal(*, at_once: bool) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        other_id = pair.receiver.offer()
+        other = Sender(pair.world, pair.receiver.endpoint(other_id), pair.made)
+        if at_once:
+            await asyncio.gather(pair.run(), pair.receiver.run(other_id), other.run())
+        else:
+            await pair.run()
+            other_id = pair.receiver.offer()
+            other = Sender(pair.world, pair.receiver.endpoint(other_id), pair.made)
+            await asyncio.gather(pair.receiver.run(other_id), other.run())
+        errors = [sender.error for sender in (pair.sender, other)]
+        assert sorted(errors, key=str) == [None, "original-psbt-rejected"]
+        assert pair.receiver.wallet.signatures == 1
+        refused = other_id if pair.sender.error is None else pair.session_id
+        assert fault_of(pair.receiver.sessions[refused].records) is Fault.SEEN_BEFORE
+
+    run()
+
+
+@jumping
+async def test_senders_at_the_same_moment_get_different_coins() -> None:
+    pair = Pair()
+    other_id = pair.receiver.offer()
+    other_made = payment("p2wpkh", "p2wpkh")
+    pair.world.chain.add(other_made)
+    other = Sender(pair.world, pair.receiver.endpoint(other_id), other_made)
+    await asyncio.gather(pair.run(), pair.receiver.run(other_id), other.run())
+    contributed = [committed_contribution(pair.receiver.state(one)) for one in (pair.session_id, other_id)]
+    assert contributed[0] is not None
+    assert contributed[1] is not None
+    assert contributed[0].outpoints != contributed[1].outpoints
+    check_the_end(pair)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_damaged_storage_is_read_only_and_loses_nothing(wallet: Abstract_Wallet,
     store = store_of(wallet)
     assert store.unreadable is not None
     assert not store.unreadable.newer
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: store.create("s1", role="receiver", record=created_record()),
         lambda: store.append("s1", POSTED),
         lambda: store.set_waiting("r", 1),
@@ -151,7 +152,8 @@ def test_damaged_storage_is_read_only_and_loses_nothing(wallet: Abstract_Wallet,
         lambda: store.mark_exposed(["a:0"]),
         lambda: store.set_directory_keys({}),
         lambda: store.raw_log("s1"),
-    ):
+    )
+    for write in writes:
         with pytest.raises(UnreadableLog, match="damaged"):
             write()
     assert json.loads(wallet.db.dump())["plugin_data"] == before
@@ -177,8 +179,10 @@ def test_a_wallet_that_payjoin_only_looked_at_is_not_changed(wallet: Abstract_Wa
     wallet.save_db()
     before = wallet.db.dump()
     store = store_of(wallet)
-    for _look in (store.session_ids(), store.waiting_requests(), store.is_declined("r"), store.originals()):
-        pass
+    store.session_ids()
+    store.waiting_requests()
+    store.is_declined("r")
+    store.originals()
     store.directory_keys()
     store.drop_waiting("r")
     store.forget_request("r")

@@ -1,4 +1,4 @@
-"""A sender and a receiver joined by a directory in memory: no sockets, and time that jumps.
+"""A sender and a receiver, joined by a directory in memory: no sockets, and time that jumps.
 
 Both are driven by the real thing: the receiver by client/runner.py and client/mail.py, the sender by session/sender.py.
 Each can lose all that it has not flushed, at any moment (`Points`), and goes on from its disk.
@@ -7,7 +7,6 @@ Each can lose all that it has not flushed, at any moment (`Points`), and goes on
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 from electrum.bitcoin import script_to_address
 from electrum.transaction import Transaction
@@ -15,17 +14,9 @@ from electrum.transaction import Transaction
 from payjoin_plugin.bip78.parameters import Parameters, to_query
 from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.client.directory import Relays
-from payjoin_plugin.client.mail import Mail
+from payjoin_plugin.client.mail import Mail, Transport
 from payjoin_plugin.client.runner import End, Runner
-from payjoin_plugin.errors import (
-    DirectoryStatus,
-    ErrorReplyReceived,
-    Fault,
-    Garbled,
-    KeysRejected,
-    TransientError,
-    Unreachable,
-)
+from payjoin_plugin.errors import ErrorReplyReceived, Fault, TransientError
 from payjoin_plugin.session import receiver as receiving
 from payjoin_plugin.session import sender as sending
 from payjoin_plugin.session.events import (
@@ -45,119 +36,16 @@ from payjoin_plugin.session.log import Session, decode_log
 from payjoin_plugin.session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
 from payjoin_plugin.session.sender import PollingForProposal, PostingOriginal, SenderClosed, SenderState
 from payjoin_plugin.session.status import fault_of
-from payjoin_plugin.wire.bhttp import Request, encode_response
-from payjoin_plugin.wire.keys import PublicKey, SecretKey
-from payjoin_plugin.wire.mailbox import ShortId, open_message_b
-from payjoin_plugin.wire.ohttp import MESSAGE_BYTES, KeyConfig
+from payjoin_plugin.wire.keys import SecretKey
+from payjoin_plugin.wire.mailbox import open_message_b
 from payjoin_plugin.wire.uri import PjEndpoint, encode_endpoint
 from tests.bip78.payments import BOB, Money, Payment, bobs_coin, payment, sign_senders
-from tests.helpers import ChainView, FakeWallet, MemoryStore, Points, Policy, PowerCut, clock
-from tests.mailroom.directory import KEY_REJECTED, Answer, Directory, Held, Refused
-from tests.mailroom.faults import Exchange, Faults, HangUp
-from tests.mailroom.gateway import Sealer
-from tests.mailroom.journal import REQUEST_TYPE, Seen
-from tests.mailroom.store import Wait
-
-DIRECTORY = "https://directory.example"
-RELAYS = ["https://relay-one.test", "https://relay-two.invalid"]
-HOLD = 30
-"""Seconds that the directory holds a poll, and a v1 sender."""
+from tests.helpers import FakeWallet, MemoryStore, Points, Policy, PowerCut, clock
+from tests.mailroom.directory import Answer, Held
+from tests.world import MemoryTransport, World, content_of
 
 ReceiverSession = Session[ReceiverState, ReceiverEvent]
 SenderSession = Session[SenderState, SenderEvent]
-
-
-@dataclass
-class World:
-    """What both sides meet: the directory, what goes wrong on the way to it, and the chain."""
-
-    directory: Directory = field(default_factory=Directory)
-    chain: ChainView = field(default_factory=ChainView)
-    faults: Faults = field(default_factory=Faults)
-    asked: list[Request] = field(default_factory=list)
-    """Every inner request that reached the directory."""
-
-    @property
-    def keys(self) -> KeyConfig:
-        return self.directory.gateway.config
-
-    def posted_to(self, key: PublicKey) -> list[bytes]:
-        """Everything that anybody ever posted to the mailbox of `key`, kept or not."""
-        path = f"/{ShortId.of(key)}"
-        return [request.content for request in self.asked if (request.method, request.path) == ("POST", path)]
-
-    def put(self) -> list[bytes]:
-        """Every answer for v1 senders."""
-        return [request.content for request in self.asked if request.method == "PUT"]
-
-    def leave(self, mailbox: ShortId, content: bytes) -> None:
-        """Somebody else was quicker at a mailbox."""
-        self.directory.mailboxes.post(mailbox, content, now=clock())
-
-
-class MemoryTransport:
-    """Implements client.mail.Transport: to the directory of the same process, with its faults."""
-
-    def __init__(self, world: World, points: Points) -> None:
-        self.relays: list[str] = []
-        self.asked: list[str] = []
-        """The methods of our inner requests that reached the directory."""
-        self._world, self._points = world, points
-
-    async def post(self, relay: str, directory: str, body: bytes) -> bytes:
-        assert directory == DIRECTORY
-        self.relays.append(relay)
-        try:
-            answer = await self._answer(relay, body)
-        except HangUp:
-            raise Unreachable("the relay hung up") from None
-        if len(answer.body) == MESSAGE_BYTES:
-            return answer.body
-        if answer == KEY_REJECTED:
-            raise KeysRejected
-        if answer.status != 200:
-            raise DirectoryStatus(answer.status, inner=False)
-        raise Garbled("a wrong length")
-
-    async def fetch_keys(self, relay: str | None, directory: str) -> KeyConfig:
-        await self._points.pause("fetching keys")
-        return self._world.keys
-
-    async def _answer(self, relay: str, body: bytes) -> Answer:
-        try:
-            inner, sealer = self._world.directory.open(body)
-        except Refused as refused:
-            return refused.answer
-        await self._points.pause(f"before {inner.method}")
-        await asyncio.sleep(0)  # who was cancelled meanwhile gets no further
-        self.asked.append(inner.method)
-        self._world.asked.append(inner)
-        seen = Seen("POST", relay, {"content-type": REQUEST_TYPE}, body, inner)
-        answer = await self._world.faults.apply(Exchange(seen, lambda: self._serve(inner, sealer), sealer))
-        await self._points.pause(f"after {inner.method}")
-        return answer
-
-    async def _serve(self, inner: Request, sealer: Sealer) -> Answer:
-        try:
-            response = self._world.directory.serve(inner, now=clock())
-        except Refused as refused:
-            return refused.answer
-        if isinstance(response, Held):
-            content = await content_of(response.wait)
-            response = response.timed_out() if content is None else response.served(content)
-        return Answer(200, sealer.seal(encode_response(response)))
-
-
-async def content_of(wait: Wait) -> bytes | None:
-    """What was waited for; None when the directory's patience is over."""
-    there = asyncio.Event()
-    wait.then(there.set)
-    try:
-        async with asyncio.timeout(HOLD):
-            await there.wait()
-    except TimeoutError:
-        pass
-    return wait.content
 
 
 class Receiver:
@@ -169,6 +57,8 @@ class Receiver:
         self.store = MemoryStore(self.points, disk) if disk else MemoryStore(self.points)
         self.wallet = FakeWallet(world.chain, self.store, *money)
         self.transport = MemoryTransport(world, self.points)
+        self.carrier: Transport = self.transport
+        """What carries our calls; a test may put another one in its place."""
         self.sessions: dict[str, ReceiverSession] = {}
         self.runners: dict[str, Runner] = {}
         self.boots = 1
@@ -184,7 +74,7 @@ class Receiver:
             address=script_to_address(BOB.script),
             amount_sat=amount_sat,
             receiver_key=SecretKey.generate(),
-            directory=DIRECTORY,
+            directory=self.world.directory_url,
             ohttp_keys=self.world.keys,
             expires_at=int(clock()) + lifetime,
         )
@@ -211,7 +101,7 @@ class Receiver:
             self.runners[session_id] = Runner(
                 session,
                 wallet=self.wallet,
-                mail=Mail(self.transport, Relays(lambda: RELAYS, pick=lambda some: some[0]), self.clock),
+                mail=Mail(self.carrier, Relays(lambda: self.world.relay_urls, pick=lambda some: some[0]), self.clock),
                 store=self.store,
                 policy=self.policy,
                 clock=self.clock,
@@ -281,6 +171,8 @@ class Sender:
         self.points = Points()
         self.store = MemoryStore(self.points)
         self.transport = MemoryTransport(world, self.points)
+        self.carrier: Transport = self.transport
+        """What carries our calls; a test may put another one in its place."""
         self.reply_key = SecretKey.generate()
         self.error: str | None = None
         """The error that the receiver answered with."""
@@ -320,7 +212,8 @@ class Sender:
         return sign_senders(state.outcome.proposal, self.made.coins)
 
     async def _run(self) -> SenderClosed:
-        mail = Mail(self.transport, Relays(lambda: RELAYS, pick=lambda some: some[-1]), clock)
+        relays = Relays(lambda: self.world.relay_urls, pick=lambda some: some[-1])
+        mail = Mail(self.carrier, relays, clock)
         while not isinstance(state := self.session.state, SenderClosed):
             try:
                 event = await self._step(state, mail)
@@ -335,9 +228,9 @@ class Sender:
 
     async def _step(self, state: PostingOriginal | PollingForProposal, mail: Mail) -> SenderEvent | None:
         if isinstance(state, PostingOriginal):
-            await mail.answer(DIRECTORY, state.offer())
+            await mail.answer(self.world.directory_url, state.offer())
             return PostedOriginal()
-        if (content := await mail.poll(DIRECTORY, state.poll())) is None:
+        if (content := await mail.poll(self.world.directory_url, state.poll())) is None:
             return None
         try:
             return state.received(content)
