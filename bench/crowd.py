@@ -1,0 +1,33 @@
+"""Several payjoin-cli senders at the same moment, to as many sessions of one Electrum wallet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from bench.table import Figure, figure
+from tests.interop.receiver import Receiver
+from tests.stand.payjoin_cli import txid_of
+from tests.stand.stand import Stand
+
+SIZES = (2, 5, 10)
+
+
+def measure(stand: Stand, electrum: Receiver, *, said: Callable[[str], None]) -> list[Figure]:
+    """Return the waits of each crowd; every sender must get its payjoin."""
+    people = [stand.payjoin_cli(f"crowd-{number}", *(2_000_000 for _ in SIZES)) for number in range(max(SIZES))]
+    stand.mine()
+    figures = []
+    for size in SIZES:
+        requests = [electrum.payjoin_request(40_000 + number) for number in range(size)]
+        started = time.monotonic()
+        runs = [person.send(request["URI"]) for person, request in zip(people, requests, strict=False)]
+        for run in runs:
+            txid_of(run)
+            run.wait()
+        said(f"{size} at the same moment: all served {time.monotonic() - started:.3f} s after the first began")
+        figures.append(figure(f"{size} senders at the same moment", [run.duration for run in runs]))
+        for request in requests:
+            electrum.until(request["payjoin"]["session_id"], status="completed")
+        stand.mine()
+    return figures
