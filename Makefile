@@ -10,7 +10,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: ## a whole payjoin on a private test network (PEERS=rust: with payjoin-cli and payjoin-mailroom)
-	$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG) $(WINDOW_FLAG)
+	@$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG) $(WINDOW_FLAG)
 
 test: lint ## everything that is tested; CI runs this
 	$(RUN) --peers -- sh -ec 'coverage run -m pytest; report=$$(coverage report) || { echo "$$report"; exit 1; }'
@@ -27,7 +27,10 @@ fix: ## let ruff repair what it can
 zip: ## dist/payjoin-<version>.zip, with its SHA-256
 	python3 setup.py zip
 
+bench: ## the benchmarks, side by side with payjoin-cli
+	$(RUN) --peers -- python -m bench
+
 mailroom: ## the test directory and relay on loopback, to play with
 	$(RUN) -- python -m tests.mailroom
 
-.PHONY: help demo test check lint fix zip mailroom
+.PHONY: help demo test check lint fix zip bench mailroom

@@ -23,9 +23,8 @@ def measure(stand: Stand, electrum: Receiver, *, rounds: int, said: Callable[[st
         waits["payjoin-cli"].append(_to_reference(sender, reference))
         waits["Electrum"].append(_to_electrum(sender, electrum))
         stand.mine()
-        said(
-            f"wait {number + 1}/{rounds}: payjoin-cli {waits['payjoin-cli'][-1]:.3f} s, Electrum {waits['Electrum'][-1]:.3f} s"
-        )
+        theirs, ours = waits["payjoin-cli"][-1], waits["Electrum"][-1]
+        said(f"wait {number + 1}/{rounds}: payjoin-cli {theirs:.3f} s, Electrum {ours:.3f} s")
     return [figure(f"sender's whole run, receiver {name}", values) for name, values in waits.items()]
 
 
