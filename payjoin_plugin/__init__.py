@@ -4,6 +4,7 @@ imports nothing of ours; the commands act through the plugin object that Electru
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -208,6 +209,8 @@ def _say_what_is_wrong_with_arguments(name: str) -> None:
             raise UserFacingException(f"unknown argument: {', '.join(sorted(unknown))}")
         if missing := [param for param in command.params if param not in given]:
             raise UserFacingException(f"missing argument: {', '.join(missing)}")
+        while self.daemon is not None and self.daemon._plugins is None:  # noqa: ASYNC110, SLF001
+            await asyncio.sleep(0.02)  # it answers commands before it has loaded its plugins, and tells nobody
         return await run(self, *args, **kwargs)
 
     setattr(Commands, name, guarded)

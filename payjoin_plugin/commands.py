@@ -103,6 +103,8 @@ class PayjoinCommands:
         return await self._plugin.check_services()
 
     def _of(self, wallet: Abstract_Wallet) -> WalletSessions:
+        # A daemon that is offline opens wallets before it loads its plugins, and nobody can name them to us.
+        self._plugin.start_wallet(wallet)
         sessions = self._plugin.sessions_of(wallet)
         if sessions is None:
             raise UserError("payjoin has not started for this wallet; see the log")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from electrum.logging import Logger
-from electrum.transaction import Transaction
 
+from .client.pace import Backoff
 from .errors import Unreachable
-from .ledger import ReceiverSession
-from .session.receiver import PostingProposal, ProposalPosted, SessionClosed, held_original
-from .session.status import payjoin_txid
+from .ledger import ReceiverSession, now
+from .session.outcome import is_conflict
+from .session.receiver import ProposalPosted, SessionClosed, held_original, open_state
 from .wallet.coinwatch import watch_coins
+from .wallet.spenders import Spender, spenders_of
 
 if TYPE_CHECKING:
+    from electrum.wallet import Abstract_Wallet
+
     from .wallet.chain import ChainLookUp
 
 AFTER_ANSWER = 600
@@ -25,20 +28,37 @@ AFTER_ANSWER = 600
 class DoubleSpends(Logger):
     """One wallet's watches, a task each, on the event loop."""
 
-    def __init__(self, chain: ChainLookUp, found: Callable[[str], None]) -> None:
-        """`found(session_id)` is called when a session's coins were seen spent elsewhere."""
+    def __init__(
+        self,
+        wallet: Abstract_Wallet,
+        chain: ChainLookUp,
+        found: Callable[[ReceiverSession, Sequence[Spender]], None],
+    ) -> None:
+        """`found(session, conflicts)` is called when a session's coins were seen spent elsewhere, and when no more."""
         Logger.__init__(self)
         self.seen: set[str] = set()
         """The sessions whose sender's coins went elsewhere."""
-        self._chain, self._found = chain, found
+        self._wallet, self._chain, self._found = wallet, chain, found
         self._watches: dict[str, asyncio.Task[None]] = {}
 
-    def watch(self, session: ReceiverSession) -> None:
-        """Watch the coins of the original that `session` holds, until it ends."""
+    def watch(self, session: ReceiverSession, *, look: bool = False) -> None:
+        """Watch the coins of the original that `session` holds, until it ends. `look`: ask at once, after a restart."""
         if session.id not in self._watches and held_original(session.state) is not None:
-            task = asyncio.get_running_loop().create_task(self._watch(session))
+            task = asyncio.get_running_loop().create_task(self._watch(session, look=look))
             self._watches[session.id] = task
             task.add_done_callback(lambda _: self._watches.pop(session.id, None))
+
+    def hear(self, session: ReceiverSession, spenders: Sequence[Spender]) -> None:
+        """Take note of what the Electrum server says that the sender's coins are spent by."""
+        state = open_state(session.state)
+        conflicts = [tx for tx in spenders if is_conflict(state, tx.raw)]
+        if not conflicts and session.id not in self.seen:
+            return
+        if conflicts:
+            self.seen.add(session.id)
+        else:
+            self.seen.discard(session.id)
+        self._found(session, conflicts)
 
     def stop(self, session_id: str) -> None:
         """Watch no more. On any thread."""
@@ -52,33 +72,38 @@ class DoubleSpends(Logger):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, session: ReceiverSession) -> None:
+    async def _watch(self, session: ReceiverSession, *, look: bool) -> None:
         original = held_original(session.state)
         assert original is not None
         scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
-        moved = asyncio.Event()
+        moved, backoff = asyncio.Event(), Backoff()
         watching = asyncio.get_running_loop().create_task(watch_coins(self._chain, scripts.values(), moved.set))
+        if look:
+            moved.set()
         try:
-            while not isinstance(session.state, SessionClosed):
-                limit = AFTER_ANSWER if isinstance(session.state, ProposalPosted) else None
-                try:
-                    async with asyncio.timeout(limit):
-                        await moved.wait()
-                except TimeoutError:
-                    return
+            while not isinstance(session.state, SessionClosed) and await self._has_moved(session, moved):
                 moved.clear()
-                await self._look(session, scripts, original.txid)
+                try:
+                    self.hear(session, await spenders_of(self._wallet, self._chain, scripts))
+                except Unreachable:
+                    await asyncio.sleep(backoff.next())
+                    moved.set()
+                else:
+                    backoff.reset()
         finally:
             watching.cancel()
 
-    async def _look(self, session: ReceiverSession, scripts: dict[str, bytes], original_txid: str) -> None:
-        try:
-            coins = await self._chain.look_up(scripts)
-        except Unreachable:
-            return  # the next change, or the check before the answer, tells
-        spenders = {Transaction(coin.spender.hex()).txid() for coin in coins.values() if coin.spender is not None}
-        expected = {original_txid, payjoin_txid(session.state)}
-        legacy = isinstance(session.state, PostingProposal | ProposalPosted) and None in expected
-        if spenders - expected and not legacy:
-            self.seen.add(session.id)
-            self._found(session.id)
+    async def _has_moved(self, session: ReceiverSession, moved: asyncio.Event) -> bool:
+        """Wait for a change; False where the answer is out so long that none is waited for any more."""
+        while not moved.is_set():
+            left: float = AFTER_ANSWER
+            if isinstance(session.state, ProposalPosted) and session.id not in self.seen:
+                left += session.records[-1].at - now()
+            if left <= 0:
+                return False
+            try:
+                async with asyncio.timeout(left):
+                    await moved.wait()
+            except TimeoutError:
+                pass
+        return True

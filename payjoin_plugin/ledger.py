@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from electrum.logging import Logger
 
 from .errors import UnreadableLog
-from .session.events import AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
+from .session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
 from .session.log import Record, Session, decode_log, encode_record
 from .session.receiver import ReceiverState, apply, committed_contribution, created_of, held_original
 from .session.status import Status, read_head
@@ -86,8 +86,7 @@ class Ledger(Logger):
                 case CommittedContribution():
                     self._expose(session, event)
                 case Closed():
-                    self.open.pop(session.id, None)
-                    self.release(session)
+                    self._close(session, event)
                 case _:
                     pass
         return True
@@ -96,6 +95,15 @@ class Ledger(Logger):
         """Return the coins in open proposals that have not expired."""
         moment = now()
         return {outpoint for outpoint, until in list(self._reserved.items()) if until > moment}
+
+    def reserved_for(self, outpoint: str) -> tuple[str, int] | None:
+        """Return the session that keeps a coin out of other payments, and until when (unix time in seconds)."""
+        until = self._reserved.get(outpoint, 0)
+        for session in list(self.open.values()) if until > now() else ():
+            committed = committed_contribution(session.state)
+            if committed is not None and outpoint in committed.outpoints:
+                return session.id, until
+        return None
 
     def exposed_outpoints(self) -> frozenset[str]:
         """Return the coins that proposals have shown to somebody, finished or not."""
@@ -120,6 +128,13 @@ class Ledger(Logger):
             label=request.get_message() if request is not None else "",
             at=now(),
         )
+
+    def _close(self, session: ReceiverSession, closed: Closed) -> None:
+        self.open.pop(session.id, None)
+        self.release(session)
+        original = held_original(session.state)
+        if original is not None and isinstance(closed.outcome, Abort):
+            self.store.mark_aborted(original.txid)
 
     def _expose(self, session: ReceiverSession, committed: CommittedContribution) -> None:
         original = held_original(session.state)

@@ -12,7 +12,7 @@ from electrum.util import format_satoshis
 
 from .session.events import Created
 from .settings import DAY
-from .wallet.receiving import why_not
+from .wallet.receiving import why_not, why_unfit
 from .wire.keys import SecretKey
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .services import Services
     from .wallet.storage import WalletStore
 
-_by_window: ContextVar[bool] = ContextVar("payjoin_request_by_window", default=False)
+_by_window: ContextVar[bool | None] = ContextVar("payjoin_request_by_window", default=None)
+"""What the receive tab's toggle said; None outside the receive tab."""
 
 
 @contextmanager
@@ -45,7 +46,8 @@ class Offering:
 
     def wanted(self) -> bool:
         """Tell whether the request that is being made now shall offer payjoin."""
-        return _by_window.get() or self._services.settings.offer_in_commands
+        by_window = _by_window.get()
+        return self._services.settings.offer_in_commands if by_window is None else by_window
 
     def new_session(self, request: Request, now: int) -> tuple[str, Created]:
         """Return the ID and the first event of a session for `request`; `why_not` said that it is possible."""
@@ -91,15 +93,28 @@ class Offering:
             return _("The directory's keys are on their way.")
         return None
 
+    def obstacle(self) -> tuple[str | None, bool]:
+        """Return why no request can offer payjoin now, and whether that is so for this wallet for ever."""
+        for_ever = why_unfit(self._wallet)
+        return (for_ever, True) if for_ever is not None else (self.why_not_now(), False)
+
     def why_none(self, request: Request) -> str:
-        """Return why `request`, which has no session, offers no payjoin: for screens and JSON."""
-        if (reason := self.why_never(request)) is not None:
-            return reason
-        if request.get_id() in self._store.waiting_requests():
-            return self.why_not_now() or _("The directory's keys are on their way.")
-        if not self._services.settings.offer_in_commands:
+        """Return why `request`, which has no session, offers no payjoin: for JSON."""
+        if self.is_plain_by_choice(request) and not self._services.settings.offer_in_commands:
             return _(
                 "Requests made by commands offer no payjoin while the setting offer_in_commands is off: a program that "
                 "credits the sum that arrived at the address would credit your own coin too."
             )
+        return self.why_plain(request)
+
+    def why_plain(self, request: Request) -> str:
+        """Return the same for the window, where each request had its toggle."""
+        if (reason := self.why_never(request)) is not None:
+            return reason
+        if request.get_id() in self._store.waiting_requests():
+            return self.why_not_now() or _("The directory's keys are on their way.")
         return _("This request was made without payjoin.")
+
+    def is_plain_by_choice(self, request: Request) -> bool:
+        """Tell whether `request`, which has no session, could offer payjoin if it had been wanted."""
+        return self.why_never(request) is None and request.get_id() not in self._store.waiting_requests()

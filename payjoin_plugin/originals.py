@@ -6,7 +6,6 @@ transaction of Electrum's while we live: that would count as balance, and its ou
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
@@ -16,7 +15,8 @@ from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedErr
 from electrum.transaction import Transaction
 
 from .errors import Unreachable, UserError
-from .wallet.watching import confirmations
+from .wallet.spenders import Spender, spenders_of
+from .wallet.watching import confirmations, received_sat, request_paid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,20 +24,7 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from .wallet.chain import ChainLookUp
-    from .wallet.storage import WalletStore
-
-
-class Standing(Enum):
-    """Where a payment's coins stand."""
-
-    OPEN = "open"
-    """Nothing spends them: it can be broadcast."""
-    VISIBLE = "visible"
-    """It is in the mempool itself."""
-    CONFLICT = "conflict"
-    """Something else in the mempool spends one of them: the payjoin, or a double spend."""
-    SETTLED = "settled"
-    """A confirmed transaction spends one of them."""
+    from .wallet.storage import KeptOriginal, WalletStore
 
 
 class Originals(Logger):
@@ -67,25 +54,37 @@ class Originals(Logger):
             if any(spender and confirmations(self._wallet, spender) for spender in spenders):
                 self._store.drop_original(txid)
 
-    async def standing(self, txid: str, scripts: Mapping[str, bytes] | None = None) -> Standing:
-        """Ask the Electrum server where a kept payment stands; a settled one is forgotten.
+    async def spenders(self, txid: str, scripts: Mapping[str, bytes] | None = None) -> list[Spender]:
+        """Ask the Electrum server what spends a kept payment's coins. It is forgotten where a confirmed one does.
 
         `scripts`: the scriptPubKeys that it spends from, by outpoint, where they are known. Raises Unreachable.
         """
-        tx = Transaction(self._store.originals()[txid].tx)
-        found = await self._chain.look_up(scripts or await self._scripts_of(tx))
-        spenders = [(coin.spender, coin.spent_at) for coin in found.values() if coin.spender is not None]
-        if any(height > 0 for _, height in spenders):
+        scripts = scripts or await self._scripts_of(Transaction(self._store.originals()[txid].tx))
+        spenders = await spenders_of(self._wallet, self._chain, scripts)
+        if any(spender.confirmed for spender in spenders):
             self._store.drop_original(txid)
-            return Standing.SETTLED
-        if any(Transaction(raw.hex()).txid() != txid for raw, _ in spenders):
-            return Standing.CONFLICT
-        return Standing.VISIBLE if spenders else Standing.OPEN
+        return spenders
+
+    def is_paid(self, kept: KeptOriginal) -> bool:
+        """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice."""
+        if (request := self._wallet.get_request(kept.request_id)) is not None:
+            return request_paid(self._wallet, request)
+        # A deleted request's address goes to nobody else while we hold its payment.
+        tx = Transaction(kept.tx)
+        return any(
+            received_sat(self._wallet, txout.address, contributed=()) >= txout.value
+            for txout in tx.outputs()
+            if self._wallet.is_mine(txout.address)
+        )
 
     async def broadcast(self, tx: str) -> None:
-        """Hand a payment (hex) to the network. Raises Unreachable, and UserError where the network refuses it."""
+        """Hand a payment (hex) to the network, what we know of it being on disk.
+
+        Raises Unreachable, OSError, and UserError where the network refuses it.
+        """
         if self._wallet.network is None:
             raise Unreachable("Electrum is offline")
+        await self._store.flush()
         try:
             await self._wallet.network.broadcast_transaction(Transaction(tx))
         except TxBroadcastError as error:

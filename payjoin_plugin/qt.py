@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from electrum.gui.qt.transaction_dialog import dialogs
+from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
+from .gui.settings import SettingsDialog
+from .gui.transactions import add_line, fill_line, remove_lines
+from .gui.window import WindowParts
 from .plugin import PayjoinPlugin
 
 if TYPE_CHECKING:
     from electrum.daemon import Daemon
     from electrum.gui.qt.main_window import ElectrumWindow
+    from electrum.gui.qt.transaction_dialog import TxDialog
+    from electrum.plugin import Plugins
+    from electrum.simple_config import SimpleConfig
+    from electrum.transaction import PartialTxInput
     from electrum.wallet import Abstract_Wallet
+    from PyQt6.QtGui import QIcon
+    from PyQt6.QtWidgets import QMenu, QWidget
 
 
 class Plugin(PayjoinPlugin):
     """Electrum's hooks, passed on. They return nothing: Electrum allows only one plugin an answer."""
+
+    def __init__(self, parent: Plugins, config: SimpleConfig, name: str) -> None:
+        super().__init__(parent, config, name)
+        self._parts: dict[ElectrumWindow, WindowParts] = {}
+
+    @cached_property
+    def icon(self) -> QIcon:
+        """Ours. Electrum makes plugins before there is a QApplication, so it is read when it is needed."""
+        return read_QIcon_from_bytes(self.read_file("payjoin.png"))
+
+    def parts_of(self, window: ElectrumWindow) -> WindowParts | None:
+        """Return what we put into a window."""
+        return self._parts.get(window)
 
     @hook
     def daemon_wallet_loaded(self, daemon: Daemon, wallet: Abstract_Wallet) -> None:  # noqa: ARG002  # the hook's
@@ -23,11 +49,61 @@ class Plugin(PayjoinPlugin):
         self.start_wallet(wallet)
 
     @hook
-    def load_wallet(self, wallet: Abstract_Wallet, window: ElectrumWindow) -> None:  # noqa: ARG002  # the hook's
+    def load_wallet(self, wallet: Abstract_Wallet, window: ElectrumWindow) -> None:
         """A window was made for a wallet; also after the plugin was installed, when the wallet was open already."""
         self.start_wallet(wallet)
+        sessions = self.sessions_of(wallet)
+        if sessions is not None and window not in self._parts:
+            self._parts[window] = WindowParts(window, sessions, self.icon)
+
+    @hook
+    def on_close_window(self, window: ElectrumWindow) -> None:
+        """A window closes; its wallet may go on, with another window."""
+        if (parts := self._parts.pop(window, None)) is not None:
+            parts.remove()
 
     @hook
     def wallet_export_request(self, exported: dict[str, Any], key: str) -> None:
         """A payment request becomes JSON."""
         self.export_request(exported, key)
+
+    @hook
+    def receive_list_menu(self, window: ElectrumWindow, menu: QMenu, key: str) -> None:
+        """The menu of a request opens."""
+        if (parts := self._parts.get(window)) is not None:
+            parts.requests.add_menu(menu, key)
+
+    @hook
+    def qt_utxo_menu(self, menu: QMenu, coins: Sequence[PartialTxInput], wallet: Abstract_Wallet) -> None:
+        """The menu of a coin opens."""
+        for window, parts in self._parts.items():
+            if window.wallet is wallet:
+                parts.coins.add_menu(menu, coins)
+
+    @hook
+    def transaction_dialog(self, dialog: TxDialog) -> None:
+        """A transaction's dialog is being made."""
+        if dialog.main_window in self._parts:
+            add_line(dialog)
+
+    @hook
+    def transaction_dialog_update(self, dialog: TxDialog) -> None:
+        """A transaction's dialog shows what it knows."""
+        if (parts := self._parts.get(dialog.main_window)) is not None:
+            fill_line(dialog, parts.finder)
+
+    def requires_settings(self) -> bool:
+        """We have settings."""
+        return True
+
+    def settings_dialog(self, window: QWidget) -> None:
+        """Show them. `window`: Electrum's dialog of this plugin."""
+        SettingsDialog(window, self.config, self.services).exec()
+
+    def on_close(self) -> None:
+        """Take everything down, since the plugin is being removed."""
+        for parts in self._parts.values():
+            parts.remove()
+        self._parts.clear()
+        remove_lines(dialogs)
+        super().on_close()

@@ -161,12 +161,15 @@ class Report:
     def _confirmations(self, session: ReceiverSession, details: Details) -> int | None:
         match session.state:
             case SessionClosed(outcome=ev.Unrecognized(txid)):
-                settled_by: str | None = txid
+                settled_by: tuple[str | None, ...] = (txid,)
             case SessionClosed(outcome=ev.Success()):
-                settled_by = details.payjoin_txid
-            case _:
-                settled_by = details.original_txid
-        return None if settled_by is None else confirmations(self._sessions.wallet, settled_by)
+                settled_by = (details.payjoin_txid,)
+            case SessionClosed(outcome=ev.Fallback()):
+                settled_by = (details.original_txid,)
+            case _:  # what ended otherwise, or not yet, may be paid all the same
+                settled_by = (details.payjoin_txid, details.original_txid)
+        depths = (confirmations(self._sessions.wallet, txid) for txid in settled_by if txid is not None)
+        return next((depth for depth in depths if depth is not None), None)
 
 
 def describe(record: Record, session: ReceiverSession) -> dict[str, Any]:

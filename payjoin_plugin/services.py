@@ -60,9 +60,13 @@ class Services:
         """Return a session's own transport; close it when the session's task ends."""
         return HttpTransport(self._connections)
 
-    async def check(self) -> dict[str, Any]:
-        """Reach every directory through every relay that may serve it; say what works and how long it took."""
-        directories, relays = self.settings.directories, self.settings.ohttp_relays
+    async def check(self, *, directories: list[str] | None = None, relays: list[str] | None = None) -> dict[str, Any]:
+        """Reach every directory through every relay that may serve it; say what works and how long it took.
+
+        None: those of the settings.
+        """
+        directories = self.settings.directories if directories is None else directories
+        relays = self.settings.ohttp_relays if relays is None else relays
         pairs = [(relay, directory) for directory in directories for relay in relays]
         found = await asyncio.gather(*(self._try(relay, directory) for relay, directory in pairs))
         by_pair = dict(zip(pairs, found, strict=True))
@@ -82,6 +86,11 @@ class Services:
         finally:
             await transport.close()
         return {"works": True, "seconds": round(reached.keys_seconds + reached.answer_seconds, 3)}
+
+
+def is_useless(relay: str, directories: list[str]) -> bool:
+    """Tell whether a relay may serve none of the directories: their operators would see who asks for what."""
+    return all(same_operator(relay, directory) for directory in directories)
 
 
 def _network() -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from electrum.logging import Logger
@@ -14,7 +14,7 @@ from .client.mail import Mail
 from .client.runner import Consent, End, Runner
 from .client.transport import HttpTransport
 from .doublespend import DoubleSpends
-from .errors import UserError
+from .errors import UserError, WalletError
 from .ledger import Ledger, ReceiverSession, now
 from .offering import Offering
 from .originals import Originals
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from .bip78.original import Original
     from .services import Services
+    from .wallet.spenders import Spender
 
 
 class WalletSessions(Logger):
@@ -66,10 +67,15 @@ class WalletSessions(Logger):
         )
         self.offering = Offering(wallet, self.store, services)
         self.originals = Originals(wallet, self.store, chain)
+        self.double_spends = DoubleSpends(wallet, chain, self._coins_moved)
         self.settling = Settling(
-            wallet, self.ledger, self.originals, electrum=self.electrum, settings=services.settings
+            wallet,
+            self.ledger,
+            self.originals,
+            electrum=self.electrum,
+            settings=services.settings,
+            hear=self.double_spends.hear,
         )
-        self.double_spends = DoubleSpends(chain, self._coins_moved)
         self.report = Report(self)
         self.runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -90,7 +96,8 @@ class WalletSessions(Logger):
         self._watcher.start()
         for session_id, session in list(self.ledger.open.items()):
             self._run(session_id)
-            self.double_spends.watch(session)
+            if self.wallet.network is not None:
+                self.double_spends.watch(session, look=True)
         if self.wallet.network is not None:
             self._leftovers = asyncio.get_running_loop().create_task(self._settle_leftovers())
         self._chain_changed()
@@ -131,14 +138,26 @@ class WalletSessions(Logger):
     async def _drive(self, runner: Runner, transport: HttpTransport) -> None:
         try:
             runner.end = await runner.run()
-            self.changed()
-            await self.settling.without_payjoin(runner.session)
         except Exception:
             # A fault of ours ends this task and no other; its log stands, and the next start tries again.
             self.logger.exception("a payjoin session had a fault")
             runner.waiting = Waiting.FAULT
+            self.changed()
+            return
         finally:
             await transport.close()
+        await self._fall_back(runner)
+
+    async def _fall_back(self, runner: Runner) -> None:
+        """See to the sender's own payment after a session's task has ended."""
+        runner.waiting = None
+        self.changed()
+        try:
+            await self.settling.without_payjoin(runner.session)
+        except UserError as refusal:
+            runner.trouble = WalletError(str(refusal))
+        except Exception:
+            self.logger.exception("a sender's own payment could not be seen to")
         self.changed()
 
     async def _settle_leftovers(self) -> None:
@@ -252,12 +271,13 @@ class WalletSessions(Logger):
         if runner is not None and runner.end is not End.COIN_GONE:
             runner.end = End.COIN_GONE
             self._tasks[session.id].cancel()
-            self._tasks[session.id] = asyncio.get_running_loop().create_task(self.settling.without_payjoin(session))
-            self.changed()
+            self._tasks[session.id] = asyncio.get_running_loop().create_task(self._fall_back(runner))
 
-    def _coins_moved(self, session_id: str) -> None:
-        """The sender's coins were seen spent elsewhere: a session that has not answered asks the user."""
-        if (runner := self.runners.get(session_id)) is not None:
+    def _coins_moved(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> None:
+        """Act on what the sender's coins are spent by: a session that has not answered asks the user."""
+        if self.settling.close_by(session, conflicts):
+            self._stop_soon(session.id)
+        elif (runner := self.runners.get(session.id)) is not None:
             runner.coins_moved()
         self.changed()
 
@@ -297,7 +317,7 @@ class WalletSessions(Logger):
     def answer(self, session_id: str, *, password: str | None) -> None:
         """Take the user's word to answer now. Raises UserError where nothing waits for it."""
         runner = self.runners.get(session_id)
-        if runner is None or runner.waiting is None:
+        if runner is None or runner.waiting in (None, Waiting.FAULT):
             raise UserError(f"session_id: session {session_id} is not waiting for an answer")
         runner.answer_now(Consent(password))
 

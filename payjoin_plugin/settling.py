@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from electrum.logging import Logger
+from electrum.transaction import Transaction
 
 from .bip78.recognise import spends_any
 from .client.pace import Backoff
 from .errors import Unreachable, UnreadableLog, UserError
-from .ledger import Ledger, ReceiverSession, log_ref
-from .originals import Originals, Standing
-from .session.events import Closed, Failure
-from .session.outcome import outcome_of
-from .session.receiver import SessionClosed, committed_contribution, created_of, held_original
-from .wallet.watching import request_paid, seen_for
+from .ledger import Ledger, ReceiverSession
+from .originals import Originals
+from .session.events import Closed, Failure, Unrecognized
+from .session.outcome import is_payjoin, outcome_of
+from .session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
+from .wallet.watching import confirmations, request_paid, seen_for
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
+    from .bip78.original import Original
     from .settings import Settings
     from .wallet.receiving import ElectrumReceiverWallet
+    from .wallet.spenders import Spender
+    from .wallet.storage import KeptOriginal
 
 
 class Settling(Logger):
@@ -35,10 +40,12 @@ class Settling(Logger):
         *,
         electrum: ElectrumReceiverWallet,
         settings: Settings,
+        hear: Callable[[ReceiverSession, Sequence[Spender]], None],
     ) -> None:
+        """`hear(session, spenders)` is told what spends the sender's coins, whenever the server was asked."""
         Logger.__init__(self)
         self._wallet, self._ledger, self._originals = wallet, ledger, originals
-        self._electrum, self._settings = electrum, settings
+        self._electrum, self._settings, self._hear = electrum, settings, hear
 
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
@@ -54,80 +61,114 @@ class Settling(Logger):
             outpoints=outpoints,
             since_height=request.height if request is not None else 0,
         )
-        outcome = outcome_of(state, seen, request_paid=self._is_paid(session)) if seen else None
+        is_paid = request is not None and request_paid(self._wallet, request)
+        outcome = outcome_of(state, seen, request_paid=is_paid) if seen else None
         return outcome is not None and self._ledger.record(session, Closed(outcome), after=state)
 
     def is_coin_gone(self, session: ReceiverSession) -> bool:
         """Tell whether our contributed coin went elsewhere: then no payjoin can come of it any more."""
         committed = committed_contribution(session.state)
-        if committed is None or isinstance(session.state, SessionClosed):
+        if committed is None or isinstance(session.state, SessionClosed) or not self._electrum.is_current():
             return False
         seen = seen_for(self._wallet, address=created_of(session.state).address, outpoints=committed.outpoints)
         return any(spends_any(tx.raw, committed.outpoints) for tx in seen)
 
+    def close_by(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> bool:
+        """Close `session` if one of the double spends is confirmed, and say whether it did.
+
+        One that pays the request too is the wallet's to see: whether it pays it in full, the wallet knows.
+        """
+        state = session.state
+        if isinstance(state, SessionClosed):
+            return False
+        script = self._electrum.script_of(state.created.address)
+        for tx in conflicts:
+            pays_request = any(txout.scriptpubkey == script for txout in Transaction(tx.raw).outputs())
+            if tx.confirmed and not pays_request:
+                return self._ledger.record(session, Closed(Unrecognized(tx.txid, pays_request=False)), after=state)
+        return False
+
     async def broadcast_original(self, session: ReceiverSession) -> str:
-        """Broadcast the sender's payment since the user wants it, and return its txid.
+        """Broadcast the sender's payment since the user wants it, and return its txid. One that is out stays out.
 
         Raises UserError where there is none, where it could charge the sender twice, and where the network refuses it;
-        Unreachable.
+        Unreachable, OSError.
         """
         original = held_original(session.state)
         if original is None:
             raise UserError(f"session_id: session {session.id} holds no original payment")
-        if self._is_paid(session):
+        if confirmations(self._wallet, original.txid) is not None:
+            return original.txid
+        kept = self._ledger.store.originals().get(original.txid)
+        if kept is None:
+            raise UserError("the sender's coins were spent otherwise; the original cannot be mined any more")
+        if self._originals.is_paid(kept):
             raise UserError("the request is paid already; broadcasting the original could charge the sender twice")
-        await self._originals.broadcast(original.fallback.hex())
+        spenders = await self._originals.spenders(original.txid, _scripts(original))
+        if any(is_payjoin(open_state(session.state), tx.raw) for tx in spenders):
+            raise UserError("the payjoin is on its way; it takes the place of the original")
+        if original.txid not in [tx.txid for tx in spenders]:
+            await self._originals.broadcast(kept.tx)
         return original.txid
 
     async def without_payjoin(self, session: ReceiverSession) -> None:
         """Broadcast the sender's payment by ourselves, where the setting says so and nothing else is on its way.
 
         After expiry, after a failure, and where the sender or our coin has gone; never after an abort. Tries until the
-        network has answered.
+        network has answered. Raises UserError where it refuses.
         """
         original = held_original(session.state)
-        failed = isinstance(session.state, SessionClosed) and isinstance(session.state.outcome, Failure)
-        if original is None or (isinstance(session.state, SessionClosed) and not failed):
-            return
-        scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
-        await self._broadcast_by_itself(original.txid, scripts, session)
+        if original is not None and _may_fall_back(session):
+            await self._see_to(original.txid, session)
 
     async def leftovers(self) -> None:
         """At wallet load: see where each kept payment stands. One whose log is gone is treated as an expired one's."""
-        for txid, kept in self._originals_kept().items():
-            if kept in self._ledger.open:
-                continue  # its own task sees to it
-            try:
-                session = self._ledger.session(kept) if self._ledger.knows(kept) else None
-            except UnreadableLog:
-                continue  # not ours to judge
-            if session is None:
-                await self._broadcast_by_itself(txid, None, None)
-            else:
-                await self.without_payjoin(session)
+        kept = self._ledger.store.originals()
+        loose = [txid for txid, one in kept.items() if one.session_id not in self._ledger.open]  # a task sees to others
+        for done in await asyncio.gather(*(self._see_to_leftover(txid, kept[txid]) for txid in loose)):
+            if done is not None:
+                self.logger.info(f"a kept payment was refused: {done}")
 
-    def _originals_kept(self) -> dict[str, str]:
-        return {txid: kept.session_id for txid, kept in self._ledger.store.originals().items()}
+    async def _see_to_leftover(self, txid: str, kept: KeptOriginal) -> UserError | None:
+        try:
+            session = self._ledger.session(kept.session_id) if self._ledger.knows(kept.session_id) else None
+            await self._see_to(txid, session)
+        except UnreadableLog:
+            pass  # not ours to judge
+        except UserError as refusal:
+            return refusal
+        return None
 
-    async def _broadcast_by_itself(
-        self, txid: str, scripts: dict[str, bytes] | None, session: ReceiverSession | None
-    ) -> None:
+    async def _see_to(self, txid: str, session: ReceiverSession | None) -> None:
+        """See where a kept payment stands, and broadcast it where that is due and nothing spends its coins."""
         backoff = Backoff()
+        original = held_original(session.state) if session is not None else None
         await self._electrum.ready()
-        while self._settings.broadcast_original_by_itself and txid in self._originals_kept():
-            if session is not None and self._is_paid(session):
-                return
+        while (kept := self._ledger.store.originals().get(txid)) is not None:
             try:
-                if await self._originals.standing(txid, scripts) is Standing.OPEN:
-                    await self._originals.broadcast(self._ledger.store.originals()[txid].tx)
-            except Unreachable:
-                await asyncio.sleep(backoff.next())
-                continue
-            except UserError as refusal:
-                name = log_ref(session.id) if session else "one whose log is gone"
-                self.logger.info(f"the original of session {name} was refused: {refusal}")
-            return
+                spenders = await self._originals.spenders(txid, _scripts(original) if original is not None else None)
+                if session is not None:
+                    self._hear(session, spenders)
+                if not self._is_due(kept, session) or txid in [tx.txid for tx in spenders]:
+                    return
+                if not spenders:
+                    await self._originals.broadcast(kept.tx)
+                    return
+            except (Unreachable, OSError) as trouble:
+                self.logger.info(f"a kept payment has to wait: {trouble!r}")
+            await asyncio.sleep(backoff.next())  # a double spend may yet go as it came
 
-    def _is_paid(self, session: ReceiverSession) -> bool:
-        request = self._wallet.get_request(created_of(session.state).request_id)
-        return request is not None and request_paid(self._wallet, request)
+    def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
+        """Tell whether a kept payment shall be broadcast without being asked for."""
+        wanted = self._settings.broadcast_original_by_itself and not kept.aborted
+        return wanted and (session is None or _may_fall_back(session)) and not self._originals.is_paid(kept)
+
+
+def _may_fall_back(session: ReceiverSession) -> bool:
+    """Tell whether a session's original may be broadcast by itself: not after the user's or the chain's word."""
+    return not isinstance(session.state, SessionClosed) or isinstance(session.state.outcome, Failure)
+
+
+def _scripts(original: Original) -> dict[str, bytes]:
+    """Return the scriptPubKeys that an original spends from, by outpoint."""
+    return dict(zip(original.outpoints, original.input_scripts, strict=True))

@@ -7,6 +7,7 @@ Each can lose all that it has not flushed, at any moment (`Points`), and goes on
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from electrum.bitcoin import script_to_address
 from electrum.transaction import Transaction
@@ -61,6 +62,7 @@ class Receiver:
         """What carries our calls; a test may put another one in its place."""
         self.sessions: dict[str, ReceiverSession] = {}
         self.runners: dict[str, Runner] = {}
+        self.changed: Callable[[], None] = lambda: None
         self.boots = 1
         self.slept = 0.0
         """Seconds that the machine slept: the clock on the wall went on, the loop's did not."""
@@ -106,7 +108,7 @@ class Receiver:
                 policy=self.policy,
                 clock=self.clock,
                 record=lambda state, event: self._record(session, state, event),
-                changed=lambda: None,
+                changed=lambda: self.changed(),  # noqa: PLW0108 - it may be another one by then
             )
         return self.runners[session_id]
 
@@ -256,8 +258,10 @@ async def send_v1(world: World, endpoint: PjEndpoint, made: Payment, query: str 
 class Pair:
     """One payment of Alice's to Bob."""
 
-    def __init__(self, *kinds: str, our_kind: str = "p2wpkh", query: str | None = None) -> None:
-        self.world = World()
+    def __init__(
+        self, *kinds: str, our_kind: str = "p2wpkh", query: str | None = None, world: World | None = None
+    ) -> None:
+        self.world = world or World()
         self.made = payment(*kinds)
         self.world.chain.add(self.made)
         self.receiver = Receiver(self.world, bobs_coin(kind=our_kind, name="one"), bobs_coin(kind=our_kind, name="two"))

@@ -46,21 +46,21 @@ def when_told(demo: subprocess.Popen[str], folder: Path, words: str) -> None:
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Whoever has `folder` for temporary files: the demo, and what it started."""
+    """Whoever works in `folder`: the demo, and what it started."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment, command = (process / "environ").read_text(), (process / "cmdline").read_text()
         except (OSError, UnicodeDecodeError):
             continue  # another's, or gone
-        if f"TMPDIR={folder}\0" in environment:
+        if f"TMPDIR={folder}\0" in environment or str(folder) in command:
             found[int(process.name)] = command.replace("\0", " ")
     return found
 
 
 def nothing_is_left(folder: Path) -> None:
     assert processes_of(folder) == {}
-    assert os.listdir(folder) == ["output"]
+    assert [path.name for path in folder.iterdir()] == ["output"]
 
 
 @pytest.mark.parametrize("options", [(), ("--peers",)], ids=["python", "rust"])

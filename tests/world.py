@@ -72,7 +72,8 @@ class MemoryTransport:
         if answer == KEY_REJECTED:
             raise KeysRejected
         if answer.status != 200:
-            raise DirectoryStatus(answer.status, inner=False)
+            retry_after = answer.headers.get("retry-after")
+            raise DirectoryStatus(answer.status, inner=False, retry_after=float(retry_after) if retry_after else None)
         raise Garbled("a wrong length")
 
     async def fetch_keys(self, relay: str | None, directory: str) -> KeyConfig:

@@ -2,6 +2,7 @@
 
 transport.py  one request: through the proxy, through a relay, to a directory
 directory.py  which relay next, and the directories' keys
+keeper.py     keeps the keys of the directory in use at hand
 mail.py       one session's way to its mailboxes
 pace.py       how fast it asks
 runner.py     the whole protocol on one screen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import KeysRejected, TransientError
+from ..errors import DirectoryStatus, KeysRejected, TransientError
 from ..wire.mailbox import Call, read_poll, read_post
 from ..wire.ohttp import KeyConfig
 from .directory import Relays
@@ -19,6 +19,10 @@ class Transport(Protocol):
 
     async def fetch_keys(self, relay: str | None, directory: str) -> KeyConfig:
         """Return the directory's OHTTP keys. Raises TransientError."""
+
+
+class SenderGoneError(Exception):
+    """The directory has dropped the v1 sender's request: no answer can reach them any more."""
 
 
 class Mail:
@@ -41,10 +45,18 @@ class Mail:
             self._poll_relay = None
             raise
 
-    async def answer(self, directory: str, call: Call) -> None:
-        """Put something into a mailbox. Raises TransientError."""
+    async def answer(self, directory: str, call: Call, *, waits: bool = False) -> None:
+        """Put something into a mailbox. `waits`: it is for a v1 sender, whose request waits at the directory.
+
+        Raises TransientError and, where they waited in vain, SenderGoneError.
+        """
         relay = self._relays.choose(directory, avoid=self._poll_relay, now=self._clock())
-        read_post(call, await self._carry(relay, directory, call))
+        try:
+            read_post(call, await self._carry(relay, directory, call))
+        except DirectoryStatus as status:
+            if waits and _says_gone(status):
+                raise SenderGoneError from status
+            raise
 
     async def fetch_keys(self, directory: str) -> KeyConfig:
         """Fetch the directory's OHTTP keys, through a relay too. Raises TransientError."""
@@ -65,3 +77,10 @@ class Mail:
             raise
         self._relays.succeeded(relay)
         return body
+
+
+def _says_gone(status: DirectoryStatus) -> bool:
+    """Tell whether a PUT reaches nobody: it came too late (an outer 400 or 410), or this directory has no v1 (404)."""
+    if status.inner:
+        return status.status == 404
+    return status.status in (400, 410) and not isinstance(status, KeysRejected)

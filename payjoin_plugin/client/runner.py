@@ -15,8 +15,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
-from ..bip78.original import ChainFacts, Original, read_original
-from ..errors import DirectoryStatus, Fault, KeysRejected, OriginalRefused, SessionExpired, TransientError, WalletError
+from ..bip78.original import Original, read_original
+from ..errors import (
+    DirectoryStatus,
+    Fault,
+    KeysRejected,
+    NotYetKnown,
+    OriginalRefused,
+    SessionExpired,
+    TransientError,
+    WalletError,
+)
 from ..session.events import (
     AcceptedOriginal,
     Closed,
@@ -45,7 +54,7 @@ from ..session.receiver import (
     refused,
 )
 from ..session.status import Waiting
-from .mail import Mail
+from .mail import Mail, SenderGoneError
 from .pace import Backoff, Pace
 
 STALE_CHECK = 30
@@ -71,10 +80,6 @@ class Consent:
     """The user's word to answer now: for this one answer, and never stored."""
 
     password: str | None = None
-
-
-class SenderGoneError(Exception):
-    """The directory has dropped the v1 sender's request."""
 
 
 class Runner:
@@ -112,7 +117,7 @@ class Runner:
         self._pace, self._backoff = Pace(), Backoff()
         self._consent: Consent | None = None
         self._wake = asyncio.Event()
-        self._asked_at: float | None = None
+        self._unknown_since: float | None = None
         self._checked_at: float | None = None
         self._has_read_back = False
 
@@ -169,28 +174,16 @@ class Runner:
         if isinstance(original, RefusedOriginal):
             return original
         await self._wallet.ready()
-        self._asked_at = self._asked_at or self._clock()
-        return self._judge(state, original, await self._look_up(original))
+        return await self._judge(state, original)
 
     async def _contribute(self, state: BuildingProposal) -> CommittedContribution | RefusedOriginal | None:
         await self._wallet.ready()
+        if self._checked_at is None and (refusal := await self._check_again(state)) is not None:
+            return refusal
         if (reason := self._must_wait()) is not None:
             await self._wait(reason)
             return None
         original = read_original(state.retrieved.original)
-        if self._checked_at is None or self._clock() - self._checked_at > STALE_CHECK:
-            self._asked_at = self._clock()
-            again = self._judge(
-                CheckingOriginal(state.created, state.retrieved), original, await self._look_up(original)
-            )
-            # Coins that went elsewhere after the check are the user's to judge.
-            was_known, self.double_spend = self.double_spend, _is_double_spend(again)
-            if self.double_spend and not was_known:
-                self._consent = None  # what was said before the news does not count
-            if self.double_spend and self._consent is None:
-                return None
-            if isinstance(again, RefusedOriginal) and not self.double_spend:
-                return again
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
         if self._wallet.seen_elsewhere(original, self.session.id):
             return refused(OriginalRefused(Fault.SEEN_BEFORE), accept_v1=True)
@@ -198,40 +191,43 @@ class Runner:
         if coin is None:
             await self._wait(Waiting.NO_COIN)
             return None
+        if self._checked_at is None or self._clock() - self._checked_at > STALE_CHECK:
+            self._checked_at = None
+            return None
         self._stop_waiting()
         limits = self._wallet.fee_limits(state.payment_sat)
         return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
 
     async def _sign(self, state: Signing) -> SignedProposal | None:
+        await self._wallet.ready()
+        if self._checked_at is None:
+            await self._check_again(state)  # only a double spend matters here: what else may be said was said
         if (reason := self._must_wait()) is not None:  # started again here: the user's word is not recorded
             await self._wait(reason)
             return None
         password = self._consent.password if self._consent else None
-        proposal = await self._wallet.sign(state.committed.proposal, state.committed.outpoints, password=password)
+        try:
+            proposal = await self._wallet.sign(state.committed.proposal, state.committed.outpoints, password=password)
+        except WalletError:
+            self._consent = None  # a wrong password is asked for again
+            raise
         self._stop_waiting()
         return state.signed(proposal)
 
     async def _answer(self, state: PostingProposal) -> PostedProposal | None:
+        await self._wallet.ready()
         await self._store.flush()
         if self.session.state is not state:
             return None
-        try:
-            await self._mail.answer(state.created.directory, state.answer())
-        except DirectoryStatus as status:
-            if state.retrieved.reply_key is None and _says_gone(status):
-                raise SenderGoneError from status
-            raise
+        await self._mail.answer(state.created.directory, state.answer(), waits=state.retrieved.reply_key is None)
         return PostedProposal()
 
     async def _tell(self, state: PostingError) -> Closed | None:
         await self._store.flush()
         if self.session.state is not state:
             return None
-        try:
-            await self._mail.answer(state.created.directory, state.answer())
-        except DirectoryStatus as status:
-            if state.retrieved.reply_key is not None or not _says_gone(status):
-                raise
+        with suppress(SenderGoneError):
+            await self._mail.answer(state.created.directory, state.answer(), waits=state.retrieved.reply_key is None)
         return Closed(Failure())
 
     async def _stay(self, state: ProposalPosted) -> None:
@@ -272,21 +268,31 @@ class Runner:
             raise KeysRejected
         return RenewedKeys(keys)
 
-    async def _look_up(self, original: Original) -> ChainFacts:
-        return await self._wallet.look_up(original, self.session.id)
-
-    def _judge(
-        self, state: CheckingOriginal, original: Original, facts: ChainFacts
-    ) -> AcceptedOriginal | RefusedOriginal:
+    async def _judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
+        facts = await self._wallet.look_up(original, self.session.id)
         now = self._clock()
-        verdict = state.check(
-            original,
-            facts,
-            script_pubkey=self._wallet.script_of(state.created.address),
-            asked_for=now - (self._asked_at or now),
-        )
-        self._checked_at = now
+        try:
+            verdict = state.check(
+                original,
+                facts,
+                script_pubkey=self._wallet.script_of(state.created.address),
+                asked_for=now - (self._unknown_since or now),
+            )
+        except NotYetKnown:
+            self._unknown_since = self._unknown_since or now
+            raise
+        self._unknown_since, self._checked_at = None, now
         return verdict
+
+    async def _check_again(self, state: BuildingProposal | Signing) -> RefusedOriginal | None:
+        """Check anew what was checked long ago, before a restart, or before the sender's coins moved."""
+        original = read_original(state.retrieved.original)
+        verdict = await self._judge(CheckingOriginal(state.created, state.retrieved), original)
+        # Coins that went elsewhere after the check are the user's to judge.
+        was_known, self.double_spend = self.double_spend, _is_double_spend(verdict)
+        if self.double_spend and not was_known:
+            self._consent = None  # what was said before the news does not count
+        return verdict if isinstance(verdict, RefusedOriginal) and not self.double_spend else None
 
     async def _rest(self, trouble: TransientError | WalletError | OSError) -> None:
         self.trouble = trouble
@@ -294,7 +300,8 @@ class Runner:
         wait = self._backoff.next()
         if isinstance(trouble, DirectoryStatus) and trouble.retry_after is not None:
             wait = max(wait, trouble.retry_after)
-        await asyncio.sleep(wait)
+        left = created_of(self.session.state).expires_at - self._clock()
+        await asyncio.sleep(min(wait, max(left, 0)))
 
     # Waiting for the wallet or the user
 
@@ -313,7 +320,7 @@ class Runner:
         self._wake.set()
 
     def _must_wait(self) -> Waiting | None:
-        if self.double_spend and self._checked_at is not None and self._consent is None:
+        if self.double_spend and self._consent is None:
             return Waiting.DOUBLE_SPEND
         if self._policy.ask_before_contributing and self._consent is None:
             return Waiting.NEEDS_APPROVAL
@@ -325,7 +332,7 @@ class Runner:
         if self.waiting is not reason:
             self.waiting = reason
             self._changed()
-            await self._store.flush()  # an original that is held is worth a payment
+        await self._store.flush()  # an original that is held is worth a payment
         self._wake.clear()
         try:
             async with asyncio.timeout(LOOK_AGAIN):
@@ -341,10 +348,3 @@ class Runner:
 
 def _is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:
     return isinstance(verdict, RefusedOriginal) and verdict.fault is Fault.COINS_GONE
-
-
-def _says_gone(status: DirectoryStatus) -> bool:
-    """Tell whether a PUT reaches nobody: it came too late (an outer 400 or 410), or this directory has no v1 (404)."""
-    if status.inner:
-        return status.status == 404
-    return status.status in (400, 410) and not isinstance(status, KeysRejected)

@@ -24,6 +24,19 @@ class Seen:
     """It has an output to the request's address."""
 
 
+def is_conflict(state: OpenState, raw: bytes) -> bool:
+    """Tell whether the transaction `raw` spends a coin of the sender's and is neither the original nor the payjoin."""
+    original = held_original(state)
+    if original is None or not spends_any(raw, original.outpoints) or same_payment(raw, original.psbt):
+        return False
+    return not is_payjoin(state, raw)
+
+
+def is_payjoin(state: OpenState, raw: bytes) -> bool:
+    """Tell whether the transaction `raw` is the payjoin that the session proposed."""
+    return isinstance(state, PostingProposal | ProposalPosted) and same_payment(raw, state.signed.proposal)
+
+
 def outcome_of(state: OpenState, seen: Sequence[Seen], *, request_paid: bool) -> Outcome | None:
     """Return how the session ended, or None while it goes on.
 
@@ -43,6 +56,6 @@ def outcome_of(state: OpenState, seen: Sequence[Seen], *, request_paid: bool) ->
         if tx.pays_request and request_paid:
             return Unrecognized(tx.txid, pays_request=True)
     for tx in seen:
-        if tx.confirmed and original is not None and spends_any(tx.raw, original.outpoints):
+        if tx.confirmed and is_conflict(state, tx.raw):
             return Unrecognized(tx.txid, pays_request=tx.pays_request and request_paid)
     return None

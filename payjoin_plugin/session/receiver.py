@@ -108,7 +108,7 @@ class CheckingOriginal:
     ) -> AcceptedOriginal | RefusedOriginal:
         """Check the original against what the Electrum server and the wallet know.
 
-        `asked_for`: seconds since the server was first asked. Raises NotYetKnown while asking again may help.
+        `asked_for`: seconds since it first did not know enough. Raises NotYetKnown while asking again may help.
         """
         try:
             vouts = check_original(

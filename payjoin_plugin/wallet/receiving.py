@@ -77,14 +77,19 @@ class Locked(WalletError):
 
 def why_not(wallet: Abstract_Wallet) -> str | None:
     """Return why this wallet cannot take part in a payjoin now, as a sentence; None where it can."""
+    if (reason := why_unfit(wallet)) is not None:
+        return reason
+    return None if spendable_coins(wallet) else NO_COIN
+
+
+def why_unfit(wallet: Abstract_Wallet) -> str | None:
+    """Return why a wallet of this kind cannot take part in a payjoin, as a sentence; None where it can."""
     if wallet.is_watching_only():
         return CANNOT_SIGN
     if wallet.wallet_type not in ("standard", "imported"):
         return SIGNS_ELSEWHERE
     if any(isinstance(keystore, Hardware_KeyStore) for keystore in wallet.get_keystores()):
         return SIGNS_ELSEWHERE
-    if not spendable_coins(wallet):
-        return NO_COIN
     return None
 
 

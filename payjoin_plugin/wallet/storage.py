@@ -5,7 +5,7 @@
                            "waiting": {request id: since}, "declined": {request id: true},
                            "seen": [[outpoint, session id], …], "exposed": [outpoint, …], "coin_secret": hex,
                            "directory_keys": {…}}
-    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at"}}
+    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted"}}
 
 The second stands at the top of the file: Electrum deletes a plugin's data where the plugin is missing, and an original
 is money. Only plain JSON goes in, and only by the operations that Electrum tracks: an item set or popped of a
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,8 @@ class KeptOriginal:
     """What the transaction is called, should it become Electrum's own."""
     at: int
     """Unix time in seconds."""
+    aborted: bool = False
+    """The user ended its session: it is never broadcast by itself, even when its log is gone."""
 
 
 class WalletStore:
@@ -229,6 +231,13 @@ class WalletStore:
             entries = stored.items() if isinstance(stored, Mapping) else ()
             return {txid: original for txid, entry in entries if (original := _kept_original(entry)) is not None}
 
+    def mark_aborted(self, txid: str) -> None:
+        """Remember, in memory, that the user ended the session of an original."""
+        with self.lock:
+            if isinstance(entry := self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), MutableMapping):
+                entry["aborted"] = True
+                self._barrier.mark()
+
     def drop_original(self, txid: str) -> None:
         """Forget an original: it can never be mined any more, or the user wants it."""
         with self.lock:
@@ -308,4 +317,4 @@ def _kept_original(entry: object) -> KeptOriginal | None:
     kinds = {"tx": str, "session_id": str, "request_id": str, "label": str, "at": int}
     if not isinstance(entry, Mapping) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
         return None
-    return KeptOriginal(**{name: entry[name] for name in kinds})
+    return KeptOriginal(**{name: entry[name] for name in kinds}, aborted=entry.get("aborted") is True)

@@ -47,6 +47,15 @@ async def test_requests_one_after_another_take_one_connection() -> None:
     assert setting.made == 1
 
 
+async def test_requests_that_are_over_do_not_count() -> None:
+    setting = Setting(Route())
+    async with HttpServer(says(ANSWERED)) as relay:
+        for _ in range(AIOHTTP_LIMIT + 1):
+            await setting.transport().post(relay.url(), DIRECTORY, CALL)
+        await setting.connections.close()
+    assert setting.made == 1
+
+
 async def test_more_polls_than_one_http_session_carries_are_under_way_at_once() -> None:
     polls = 2 * AIOHTTP_LIMIT + 1
     all_here = asyncio.Barrier(polls)

@@ -69,6 +69,7 @@ def test_one_operator_runs_both(a: str, b: str) -> None:
         ("https://payjo.in.example", "https://payjo.in"),
         ("https://notpayjo.in", "https://payjo.in"),
         ("https://one.co.uk", "https://two.co.uk"),
+        ("https://one.com.au", "https://two.com.au"),
         ("https://203.0.113.5", "https://203.0.114.5"),
         ("http://abcdef.onion", "http://abcdeg.onion"),
         ("http://127.0.0.1:1", "http://127.0.0.1:2"),

@@ -92,7 +92,7 @@ class Transaction:
         return sum(piece.sat for piece in self.outputs if piece.who == who) - put
 
 
-class TestMailroom:
+class PythonMailroom:
     """This project's own directory and relay, as a process."""
 
     def __init__(self, *, log: Path) -> None:
@@ -119,7 +119,7 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
     page.entry("node", f"Bitcoin {stand.node.program.version.partition('.knots')[0]}, on a chain of its own (regtest)")
     page.entry("server", f"ElectrumX at {stand.server.address.removesuffix(':t')}, as Electrum wants one")
 
-    mailroom: Mailroom = stand.mailroom if rust else _test_mailroom(stand, stack)
+    mailroom: Mailroom = stand.mailroom if rust else _python_mailroom(stand, stack)
     maker = f"payjoin-mailroom {peers.VERSIONS['payjoin-mailroom']}" if rust else "this project's test mailroom"
     page.entry("directory", f"{mailroom.directory_url}   keeps sealed letters until they are fetched")
     page.entry("relay", f"{mailroom.relay_url}   carries them, so that the directory never sees who writes")
@@ -141,16 +141,16 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
 
     if rust:
         cli = stand.payjoin_cli("alice", ALICES_COIN)
-        alice = Payer(stand.node, "alice")
+        alice = Payer(stand, "alice")
         page.entry("Alice", f"pays. She has payjoin-cli {peers.VERSIONS['payjoin-cli']} and a wallet of the node.")
     else:
         cli = None
-        alice = Payer.create(stand.node, "alice", Funds("p2wpkh", ALICES_COIN))
+        alice = Payer.create(stand, "alice", Funds("p2wpkh", ALICES_COIN))
         page.entry("Alice", "pays. She has this project's test sender and a wallet of the node.")
     return Stage(stand, bob, alice, mailroom.relay_url, cli)
 
 
-def _test_mailroom(stand: Stand, stack: ExitStack) -> TestMailroom:
-    mailroom = TestMailroom(log=stand.logs / "mailroom.log")
+def _python_mailroom(stand: Stand, stack: ExitStack) -> PythonMailroom:
+    mailroom = PythonMailroom(log=stand.logs / "mailroom.log")
     stack.callback(mailroom.service.stop)
     return mailroom

@@ -125,12 +125,12 @@ def pay(page: Page, stage: Stage, uri: str) -> str:
         txid = payment.broadcast_payjoin()
         moments = payment.moments
         page.entry("before", f"Her wallet makes and signs a payment without payjoin, at {FEE_RATE:g} sat/vB.")
-        page.entry("0.00 s", "It posts that through the relay, sealed with Bob's key.")
-        page.entry("", f"It offers at most {OFFER} sat more for the fee of a coin of his.")
+        page.entry("0.00 s", "Her wallet posts it through the relay, sealed so that only Bob can read it,")
+        page.entry("", f"and offers {OFFER} sat more at most for the fee of a coin of his.")
         page.entry(
-            f"{moments.wait:.2f} s", "Bob's answer is here, with a coin of his, signed. It checks what was changed."
+            f"{moments.wait:.2f} s", "Bob's answer is here: a coin of his is in it, signed. Her wallet has checked it."
         )
-        page.entry(f"{moments.whole:.2f} s", "It has signed again and broadcast. That was Alice's wait.")
+        page.entry(f"{moments.whole:.2f} s", "Her wallet has signed again and broadcast. That was Alice's wait.")
     page.line()
     page.line(f"{INDENT}transaction {txid}")
     return txid

@@ -94,8 +94,9 @@ class Receiver:
         self.open()
 
     def open(self) -> None:
-        """Open the wallet."""
+        """Open the wallet, and wait for the plugin: Electrum answers before it has loaded any."""
         self.daemon.load_wallet(self.wallet, password=self.password)
+        self.rpc("payjoin_sessions")
 
     def _until(
         self,

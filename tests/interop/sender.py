@@ -7,9 +7,12 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from tests.interop.receiver import Receiver
+from tests.stand.node import SATS
 from tests.stand.payjoin_cli import PayjoinCli, Run, txid_of
 from tests.stand.processes import Service
 from tests.stand.stand import Stand
@@ -65,6 +68,17 @@ def assert_paid_by_payjoin(
     request = receiver.get_request(request["request_id"])
     assert request["tx_hashes"] == [txid]
     assert request["payjoin"]["received_sat"] == AMOUNT - session["receiver_fee_sat"]
+
+
+def pay_plainly(stand: Stand, uri: str) -> str:
+    """Pay a URI as a wallet does that knows nothing of payjoin, and return the txid."""
+    address, query = urlsplit(uri).path, parse_qs(urlsplit(uri).query)
+    return stand.node.fund(address, int(Decimal(query["amount"][0]) * SATS))
+
+
+def is_seen_as_paid(request: dict[str, Any]) -> bool:
+    """Tell whether Electrum counts a request as paid, in the mempool or in a block."""
+    return request["status"] in (UNCONFIRMED, PAID)
 
 
 def _is_of(stand: Stand, sender: PayjoinCli, prevout: dict[str, Any]) -> bool:

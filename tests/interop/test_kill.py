@@ -32,8 +32,10 @@ def merchant(stand: Stand, mortal: Receiver) -> Receiver:
 
 @pytest.fixture(autouse=True)
 def awake(merchant: Receiver) -> None:
-    """Each test begins with a daemon that runs."""
-    if not merchant.daemon.running:
+    """Each test begins with a daemon that runs and has the wallet open."""
+    if merchant.daemon.running:
+        merchant.open()
+    else:
         merchant.restart()
 
 

@@ -3,7 +3,7 @@
     payer.py     the money: coins of any type, the signed original, signing, broadcasting, double spending
     payment.py   the letters: one payment to a `pj` URI, whole or step by step, by BIP 77 or BIP 78
 
-    payer = Payer.create(stand.node, "alice", Funds("p2tr", 200_000))
+    payer = Payer.create(stand, "alice", Funds("p2tr", 200_000))
     payment = prepare(payer, uri, relay=mailroom.relay_url)     the original is signed, and nothing has left
     payment.post()                                              it lies in the receiver's mailbox
     payment.poll()                                              one question; the proposal, checked, or None

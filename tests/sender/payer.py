@@ -11,6 +11,7 @@ from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOu
 
 from payjoin_plugin.bip78.psbt import Psbt, final_transaction, parse, serialize, spent_output
 from tests.stand.node import SATS, Node
+from tests.stand.stand import Stand
 
 Kind = Literal["p2pkh", "p2sh-p2wpkh", "p2wpkh", "p2tr"]
 """How a coin is locked."""
@@ -67,23 +68,28 @@ class Original:
 class Payer:
     """Somebody with a wallet of the node."""
 
-    node: Node
+    stand: Stand
     name: str
 
     @classmethod
-    def create(cls, node: Node, name: str, *funds: Funds) -> Self:
+    def create(cls, stand: Stand, name: str, *funds: Funds) -> Self:
         """Make the wallet `name` and give it confirmed coins."""
-        payer = cls(node, name)
-        node.create_wallet(name)
+        payer = cls(stand, name)
+        payer.node.create_wallet(name)
         payer.fund(*funds)
         return payer
 
+    @property
+    def node(self) -> Node:
+        """The node of the stand."""
+        return self.stand.node
+
     def fund(self, *funds: Funds) -> None:
-        """Give them confirmed coins."""
+        """Give them confirmed coins, which the Electrum server knows of too: the receiver asks it at once."""
         for coin in funds:
             self.node.fund(self.address(coin.kind), coin.value_sat)
         if funds:
-            self.node.mine()
+            self.stand.mine()
 
     def address(self, kind: Kind = "p2wpkh") -> str:
         """Return a new address of theirs."""
@@ -118,7 +124,7 @@ class Payer:
 
         `fee_rate` in sat/vB. The coins stay locked in the node, so that the next payment takes others.
         """
-        kind = (coins or self.coins())[0].kind
+        kind: Kind = next((coin.kind for coin in coins or self.coins()), "p2wpkh")
         made = self._rpc(
             "walletcreatefundedpsbt",
             [_outpoint(coin.outpoint) for coin in coins],

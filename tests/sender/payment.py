@@ -17,7 +17,7 @@ from __future__ import annotations
 import http.client
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters, from_query, parse_error, to_query
@@ -203,18 +203,18 @@ class V2Payment(Payment):
         assert isinstance(self.state, PostingOriginal)
         self.moments.posted = time.monotonic()
         call = self.state.offer()
-        read_post(call, self._carry(call))
+        read_post(call, self.carry(call))
         self._record(PostedOriginal())
 
-    def poll(self) -> Psbt | None:
-        """Look into the payer's own mailbox once; the directory holds the question up to 30 seconds.
+    def poll(self, *, seconds: float = SECONDS) -> Psbt | None:
+        """Look into the payer's own mailbox once, for at most `seconds`; the directory holds it up to 30 seconds.
 
         Raises ErrorReplyReceived, ProposalBroken, TransientError.
         """
         polling = self.state
         assert isinstance(polling, PollingForProposal)
         call = polling.poll()
-        content = read_poll(call, self._carry(call))
+        content = read_poll(call, self.carry(call, seconds=seconds))
         if content is None:
             return None
         closed = polling.received(content)
@@ -230,10 +230,9 @@ class V2Payment(Payment):
         """
         deadline = time.monotonic() + seconds
         trouble: TransientError | None = None
-        while time.monotonic() < deadline:
-            asked = time.monotonic()
+        while (asked := time.monotonic()) < deadline:
             try:
-                if (proposal := self.poll()) is not None:
+                if (proposal := self.poll(seconds=deadline - asked)) is not None:
                     return proposal
             except TransientError as error:
                 trouble = error
@@ -244,6 +243,14 @@ class V2Payment(Payment):
     def fetch(self, *, seconds: float = SECONDS) -> Psbt:
         self.post()
         return self.wait(seconds=seconds)
+
+    def carry(self, call: Call, *, seconds: float = SECONDS) -> bytes:
+        """Have the relay carry a call, and return the answer. Raises Unreachable, DirectoryStatus."""
+        url = relay_url(self.relay, self.endpoint.directory)
+        status, body = _post(url, call.body, content_type="message/ohttp-req", seconds=seconds)
+        if len(body) != MESSAGE_BYTES:
+            raise DirectoryStatus(status, inner=False)
+        return body
 
     def _record(self, event: SenderEvent) -> None:
         self.state = apply(self.state, event)
@@ -257,13 +264,6 @@ class V2Payment(Payment):
         except ProtocolError as error:
             return str(error)
         raise AssertionError("the session refused what the checks accept")
-
-    def _carry(self, call: Call) -> bytes:
-        url = relay_url(self.relay, self.endpoint.directory)
-        status, body = _reach(lambda: request("POST", url, call.body, {"Content-Type": "message/ohttp-req"}))
-        if len(body) != MESSAGE_BYTES:
-            raise DirectoryStatus(status, inner=False)
-        return body
 
 
 class V1Payment(Payment):
@@ -281,9 +281,7 @@ class V1Payment(Payment):
         """
         self.moments.posted = time.monotonic()
         body = self.original.psbt.encode()
-        status, answer = _reach(
-            lambda: request("POST", self.url, body, {"Content-Type": "text/plain"}, seconds=seconds)
-        )
+        status, answer = _post(self.url, body, content_type="text/plain", seconds=seconds)
         if (reply := parse_error(answer)) is not None:
             raise reply
         if status != 200:
@@ -340,9 +338,9 @@ def _parameters(uri: PayjoinUri, original: Original, terms: Terms, *, version: i
     )
 
 
-def _reach(asking: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+def _post(url: str, body: bytes, *, content_type: str, seconds: float) -> tuple[int, bytes]:
     """Return status and body. Raises Unreachable."""
     try:
-        return asking()
+        return request("POST", url, body, {"Content-Type": content_type}, seconds=seconds)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"no answer: {error!r}") from error

@@ -81,9 +81,13 @@ class Stand:
             daemon.setconfig(key, value)
         self.daemons[name] = daemon
         daemon.start()
-        # Electrum goes on without a plugin that doesn't load; a test would then wait in vain.
-        if daemon.service is not None and "cannot initialize plugin" in daemon.service.output:
-            raise daemon.service.error("it could not load the plugin")
+        service = daemon.service
+        if plugin is not None and service is not None:
+            # Electrum answers before it has loaded its plugins, and goes on without one that doesn't load;
+            # a test would then wait in vain.
+            wait_until(lambda: " plugin " in service.output, what="it has loaded the plugin", services=[service])
+            if "cannot initialize plugin" in service.output:
+                raise service.error("it could not load the plugin")
         daemon.create_wallet()
         return daemon
 
@@ -100,6 +104,7 @@ class Stand:
         """
         mailroom = mailroom or self.mailroom
         self.node.create_wallet(name, funded_sat=amounts_sat)
+        self.server.wait_synced()  # a receiver asks it about these coins at once
         return PayjoinCli(
             name,
             self.folder / name,

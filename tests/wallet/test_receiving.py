@@ -163,6 +163,12 @@ def test_offline_nothing_is_known(receiver: Receiver, sender: Abstract_Wallet) -
         run(receiver.electrum.look_up(original, "s1"))
 
 
+def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver) -> None:
+    receiver.wallet.network = None
+    nothing = SimpleNamespace(outpoints=(), input_scripts=(), tx=SimpleNamespace(inputs=list))
+    assert run(receiver.electrum.look_up(nothing, "s1")).median_time == 0  # type: ignore[arg-type]
+
+
 def test_a_wallet_is_ready_once_it_is_up_to_date(receiver: Receiver) -> None:
     async def becomes_up_to_date() -> None:
         waiting = asyncio.ensure_future(receiver.electrum.ready())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from electrum.invoices import Request
@@ -70,17 +71,25 @@ def test_another_plugins_wrap_below_ours_comes_back(wallet: Abstract_Wallet, own
     assert wallet.get_request_URI is theirs
 
 
-def test_another_plugins_wrap_above_ours_stays_and_ours_only_hands_on(
+def test_another_plugins_wraps_above_ours_stay_and_ours_only_hand_on(
     wallet: Abstract_Wallet, owner: Owner, seams: Seams
 ) -> None:
-    ours = wallet.get_request_URI
-    wallet.get_request_URI = lambda req: f"{ours(req)}&theirs=1"
+    theirs: dict[str, Any] = {}
+    for name in WRAPPED:
+        ours = getattr(wallet, name)
+        theirs[name] = lambda *args, ours=ours, **options: ours(*args, **options)
+        setattr(wallet, name, theirs[name])
+    (coin,) = fund(wallet, 100_000)
+    owner.held, owner.reserved = set(wallet.get_receiving_addresses()), {coin}
+    assert wallet.get_spendable_coins() == []
     seams.remove()
-    req = wallet.get_request(request(wallet))
-    uri = wallet.get_request_URI(req)
-    assert uri.endswith("&theirs=1")
-    assert "pj=" not in uri
-    assert owner.added == []
+    assert {name: vars(wallet)[name] for name in WRAPPED} == theirs
+    request_id = request(wallet)
+    assert "pj=" not in wallet.get_request_URI(wallet.get_request(request_id))
+    assert len(wallet.get_spendable_coins()) == 1
+    wallet.delete_request(request_id)
+    run(wallet.stop())
+    assert (owner.added, owner.deleted, owner.stops) == ([], [], 0)
 
 
 def test_a_fault_of_ours_never_reaches_electrum(wallet: Abstract_Wallet) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from electrum import util
+from electrum.invoices import Request
 from electrum.transaction import PartialTransaction
 from electrum.wallet import Abstract_Wallet
 
@@ -114,6 +115,10 @@ def test_a_replaced_transaction_is_not_seen_any_more(wallet: Abstract_Wallet, ad
     assert seen.txid == payjoin.txid()
 
 
+def test_nothing_is_seen_of_a_coin_that_nobody_spent(wallet: Abstract_Wallet, address: str) -> None:
+    assert seen_for(wallet, address=address, outpoints=[THEIR_COIN]) == []
+
+
 # Whether the request is paid
 
 
@@ -153,6 +158,11 @@ def test_a_request_without_an_amount_is_paid_by_anything_and_only_then(wallet: A
     assert not request_paid(wallet, request)
     see_in_mempool(wallet, transaction([THEIR_COIN], [(address, 1_000)]))
     assert request_paid(wallet, request)
+
+
+def test_a_lightning_request_is_not_paid_on_chain(wallet: Abstract_Wallet) -> None:
+    request = Request(outputs=[], message="", time=1, amount_msat=1_000, exp=60, height=0, payment_hash=b"\x01" * 32)
+    assert not request_paid(wallet, request)
 
 
 def test_a_payjoin_counts_as_what_it_brings_less_our_coin(wallet: Abstract_Wallet, address: str) -> None:

@@ -1,0 +1,61 @@
+"""Between Qt's thread and Electrum's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from electrum.logging import get_logger
+from electrum.util import get_asyncio_loop
+from PyQt6.QtCore import QObject, pyqtSignal
+
+from ..errors import PayjoinError
+
+_logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Bridge(QObject):
+    """Runs coroutines on the loop and brings what they return to Qt's thread."""
+
+    _ended = pyqtSignal(object, object, object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._is_open = True
+        self._ended.connect(self._deliver)
+
+    def run(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        done: Callable[[T], None],
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run `coroutine`; then `done(result)` or `failed(sentence)`, on Qt's thread, unless we are closed by then."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, get_asyncio_loop())
+        future.add_done_callback(lambda ended: self._bring(ended, done, failed))
+
+    def close(self) -> None:
+        """Bring nothing any more."""
+        self._is_open = False
+
+    def _bring(self, *ended: object) -> None:
+        try:
+            if self._is_open:
+                self._ended.emit(*ended)
+        except RuntimeError:
+            pass  # the window went away meanwhile
+
+    def _deliver(self, ended: Future[Any], done: Callable[[Any], None], failed: Callable[[str], None] | None) -> None:
+        if not self._is_open or ended.cancelled():
+            return
+        if (error := ended.exception()) is None:
+            done(ended.result())
+            return
+        if not isinstance(error, (PayjoinError, OSError)):
+            _logger.error("payjoin had a fault", exc_info=error)
+        if failed is not None:
+            failed(str(error) or type(error).__name__)

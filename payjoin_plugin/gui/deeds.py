@@ -1,0 +1,233 @@
+"""What the buttons and menus do. Each deed runs on Electrum's loop; its end is told on Qt's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from electrum.i18n import _
+from PyQt6.QtCore import QObject
+
+from ..view import Share, View, foreseen_share, view_of
+from .abort import AbortDialog
+from .words import Act, sat, short_txid
+
+if TYPE_CHECKING:
+    from electrum.gui.qt.main_window import ElectrumWindow
+
+    from ..sessions import WalletSessions
+    from .bridge import Bridge
+
+
+class Deeds(QObject):
+    """The deeds in one window."""
+
+    def __init__(
+        self,
+        window: ElectrumWindow,
+        sessions: WalletSessions,
+        bridge: Bridge,
+        *,
+        details: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`details(session_id)` opens the sessions window; `changed()` repaints what shows sessions."""
+        super().__init__(window)
+        self._window, self._sessions, self._bridge = window, sessions, bridge
+        self.show_details, self._changed = details, changed
+        self.foreseen: dict[str, Share] = {}
+        """What answering would add and cost, by session, as far as it was asked for."""
+
+    def do(self, act: Act, session_id: str) -> None:
+        """Do what a button says."""
+        deeds: dict[Act, Callable[[str], None]] = {
+            Act.UNLOCK: self.unlock,
+            Act.ANSWER: self.answer,
+            Act.ANSWER_ANYWAY: self.answer_anyway,
+            Act.BROADCAST: self.broadcast,
+            Act.BROADCAST_AGAIN: self.broadcast_again,
+            Act.REMOVE: self.remove,
+            Act.SHOW: self.show,
+            Act.ABORT: self.abort,
+            Act.NEW_REQUEST: self.new_request,
+            Act.DETAILS: self.show_details,
+        }
+        deeds[act](session_id)
+
+    def abort(self, session_id: str) -> None:
+        """Ask once, and abort."""
+        view = view_of(self._sessions, session_id)
+        dialog = AbortDialog(
+            self._window.top_level_window(),
+            view,
+            self._window.config,
+            abort=partial(self._abort, session_id=session_id),
+        )
+        dialog.exec()
+
+    def _abort(self, dialog: AbortDialog, *, session_id: str) -> None:
+        def done(_: None) -> None:
+            dialog.succeeded()
+            self._changed()
+            if dialog.wants_broadcast:
+                self._broadcast(session_id)
+
+        self._bridge.run(self._sessions.abort(session_id), done, dialog.failed)
+
+    def unlock(self, session_id: str) -> None:
+        """Ask for the password by Electrum's own dialog, and answer with it."""
+        password = self._password()
+        if password is not None:
+            self._answer(session_id, password)
+
+    def answer(self, session_id: str) -> None:
+        """Say what answering adds and costs, and answer."""
+        self._bridge.run(self._foresee(session_id), partial(self._ask_to_answer, session_id), self._window.show_error)
+
+    def answer_anyway(self, session_id: str) -> None:
+        """Answer though the sender's coins were seen spent elsewhere."""
+        question = _(
+            "The sender's coins were spent elsewhere. If you answer, one of your coins is shown to them, and the "
+            "payment may never come. Answer all the same?"
+        )
+        if self._window.question(question, title=_("Answer all the same")):
+            self._answer_with_password(session_id)
+
+    def broadcast(self, session_id: str) -> None:
+        """Ask, and broadcast the sender's own payment."""
+        held = view_of(self._sessions, session_id).held
+        if held is None:
+            return
+        question = _("Broadcast the sender's own payment of {}, without payjoin? Its fee is {} ({}). Transaction {}.")
+        said = question.format(
+            self._window.config.format_amount_and_units(held.payment_sat),
+            sat(held.fee_sat),
+            self._window.config.format_fee_rate(held.fee_rate * 1000),
+            short_txid(held.txid),
+        )
+        if self._window.question(said, title=_("Broadcast original payment")):
+            self._broadcast(session_id)
+
+    def broadcast_again(self, session_id: str) -> None:
+        """Broadcast a payjoin that the network dropped."""
+        txid = view_of(self._sessions, session_id).payjoin_txid
+        tx = self._sessions.wallet.adb.get_transaction(txid) if txid else None
+        if tx is None:
+            self._window.show_error(_("The wallet no longer has this transaction."))
+            return
+        self._bridge.run(
+            self._sessions.originals.broadcast(tx.serialize()), lambda _: self._changed(), self._window.show_error
+        )
+
+    def remove(self, session_id: str) -> None:
+        """Remove a payjoin that the network dropped from the history."""
+        txid = view_of(self._sessions, session_id).payjoin_txid
+        question = _("Remove the dropped transaction from your history? The request counts as unpaid again.")
+        if txid and self._window.question(question, title=_("Remove transaction")):
+            self._sessions.wallet.adb.remove_transaction(txid)
+            self._sessions.wallet.save_db()
+            self._window.need_update.set()
+            self._changed()
+
+    def show(self, session_id: str) -> None:
+        """Show the transaction that paid, by Electrum's own dialog."""
+        view = view_of(self._sessions, session_id)
+        txid = view.paid_txid or view.payjoin_txid
+        tx = self._sessions.wallet.adb.get_transaction(txid) if txid else None
+        if tx is None:
+            self._window.show_error(_("The wallet no longer has this transaction."))
+            return
+        self._window.show_transaction(tx)
+
+    def new_request(self, session_id: str) -> None:
+        """Put the amount and the description of a request that failed into the tab's fields again."""
+        view = view_of(self._sessions, session_id)
+        request = self._sessions.wallet.get_request(view.request_id)
+        tab = self._window.receive_tab
+        tab.do_clear()
+        tab.receive_amount_e.setAmount(view.amount_sat)
+        tab.receive_message_e.setText(request.get_message() if request is not None else "")
+        self._window.show_receive_tab()
+        tab.receive_amount_e.setFocus()
+
+    def decline(self, request_id: str) -> None:
+        """Make a request plain."""
+        self._bridge.run(self._sessions.decline(request_id), lambda _: self._changed(), self._window.show_error)
+
+    def copy_link(self, view: View) -> None:
+        """Copy a request's URI as it is now."""
+        request = self._sessions.wallet.get_request(view.request_id)
+        uri = self._sessions.wallet.get_request_URI(request) if request is not None else None
+        if uri:
+            self._window.do_copy(uri, title=_("Bitcoin URI"))
+
+    def foresee(self, session_id: str) -> None:
+        """Find out what answering would add and cost; what shows it is repainted then."""
+
+        def done(share: Share | None) -> None:
+            if share is not None and self.foreseen.get(session_id) != share:
+                self.foreseen[session_id] = share
+                self._changed()
+
+        self._bridge.run(self._foresee(session_id), done)
+
+    async def _foresee(self, session_id: str) -> Share | None:
+        return foreseen_share(self._sessions, session_id)
+
+    def _ask_to_answer(self, session_id: str, share: Share | None) -> None:
+        if share is None:
+            self._window.show_error(_("There is nothing to answer now."))
+            return
+        amounts = self._window.config.format_amount_and_units
+        question = _(
+            "Answer with your coin {} of {}?\n\n"
+            "You receive {} net of it; your share of the fee is {}, the sender pays {}."
+        ).format(
+            _short_outpoint(share.outpoints[0]),
+            amounts(share.contributed_sat),
+            amounts(share.received_sat),
+            sat(share.receiver_fee_sat),
+            sat(share.sender_fee_sat),
+        )
+        if self._window.question(question, title=_("Answer the sender")):
+            self._answer_with_password(session_id)
+
+    def _answer_with_password(self, session_id: str) -> None:
+        if not self._sessions.electrum.locked():
+            self._answer(session_id, None)
+        elif (password := self._password()) is not None:
+            self._answer(session_id, password)
+
+    def _answer(self, session_id: str, password: str | None) -> None:
+        async def answer() -> None:
+            self._sessions.answer(session_id, password=password)
+
+        self._bridge.run(answer(), lambda _: self._changed(), self._window.show_error)
+
+    def _password(self) -> str | None:
+        """Ask until the password is right or the user gives up."""
+        while True:
+            password: str | None = self._window.password_dialog(
+                msg=_("A sender is waiting. Your password signs this one answer."),
+                parent=self._window.top_level_window(),
+            )
+            if password is None:
+                return None
+            try:
+                self._sessions.wallet.check_password(password)
+            except Exception as error:  # noqa: BLE001  # Electrum's own dialogs do the same: its text is for the user
+                self._window.show_error(str(error))
+            else:
+                return password
+
+    def _broadcast(self, session_id: str) -> None:
+        def done(_txid: str) -> None:
+            self._changed()
+
+        self._bridge.run(self._sessions.broadcast_original(session_id), done, self._window.show_error)
+
+
+def _short_outpoint(outpoint: str) -> str:
+    txid, _, vout = outpoint.partition(":")
+    return f"{short_txid(txid)}:{vout}"

@@ -1,0 +1,138 @@
+"""One session in words: what happened when, what it costs, and what can be done."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from electrum.gui.qt.util import WWLabel
+from electrum.i18n import _
+from electrum.util import format_time
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+
+from ..view import View, view_of
+from .words import Act, act_words, line_of, sat, why_no_abort
+
+if TYPE_CHECKING:
+    from electrum.gui.qt.main_window import ElectrumWindow
+
+    from ..sessions import WalletSessions
+    from .deeds import Deeds
+
+
+class DetailPane(QWidget):
+    """The right half of the sessions window."""
+
+    def __init__(self, window: ElectrumWindow, sessions: WalletSessions, deeds: Deeds) -> None:
+        super().__init__()
+        self._window, self._sessions, self._deeds = window, sessions, deeds
+        self.session_id: str | None = None
+        self.title = QLabel("")
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.title.setWordWrap(True)
+        self.line, self.money = WWLabel(""), WWLabel("")
+        for label in (self.line, self.money):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.timeline = QPlainTextEdit()
+        self.timeline.setReadOnly(True)
+        self.timeline.setTabChangesFocus(True)
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout()
+        for number, (name, words) in enumerate(
+            (
+                ("abort", _("Abort payjoin")),
+                ("broadcast", _("Broadcast original…")),
+                ("show", _("Show transaction")),
+                ("copy", _("Copy link")),
+                ("first", ""),
+            )
+        ):
+            button = self.buttons[name] = QPushButton(words)
+            button.setAutoDefault(False)
+            button.clicked.connect(partial(self._pressed, name))
+            grid.addWidget(button, *divmod(number, 2))
+        box = QVBoxLayout(self)
+        box.setContentsMargins(8, 0, 0, 0)
+        for widget in (self.title, self.line, self.money):
+            box.addWidget(widget)
+        box.addWidget(self.timeline, 1)
+        box.addLayout(grid)
+        self.setMinimumWidth(300)
+        self.refresh()
+
+    def show_session(self, session_id: str) -> None:
+        """Show a session."""
+        self.session_id = session_id
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the session as it stands now."""
+        if self.session_id is None:
+            for button in self.buttons.values():
+                button.setVisible(False)
+            return
+        view = view_of(self._sessions, self.session_id)
+        line = line_of(view, self._window.config, self._deeds.foreseen.get(view.session_id))
+        request = self._sessions.wallet.get_request(view.request_id)
+        name = (request.get_message() if request is not None else "") or _("Request")
+        amount = self._window.config.format_amount_and_units(view.amount_sat) if view.amount_sat else ""
+        self.title.setText(" · ".join(part for part in (name, amount) if part))
+        self.line.setText(line.said(max(0, (view.expires_at or 0) - int(time.time()))))
+        self.money.setText(self._money(view))
+        self.money.setVisible(bool(self.money.text()))
+        events = self._sessions.report.row_with_events(view.session_id)["events"]
+        text = "\n".join(f"{_clock(event['at'])}  {event['detail']}" for event in events)
+        if text != self.timeline.toPlainText():
+            self.timeline.setPlainText(text)
+        self._show_buttons(view, line.acts)
+
+    def _money(self, view: View) -> str:
+        if view.share is None:
+            return ""
+        amounts = self._window.config.format_amount_and_units
+        said = _("You add {} and receive {} net of it. Your share of the fee: {}; the sender's: {}.")
+        return said.format(
+            amounts(view.share.contributed_sat),
+            amounts(view.share.received_sat),
+            sat(view.share.receiver_fee_sat),
+            sat(view.share.sender_fee_sat),
+        )
+
+    def _show_buttons(self, view: View, acts: tuple[Act, ...]) -> None:
+        reason = why_no_abort(view)
+        for button in self.buttons.values():
+            button.setVisible(True)
+        self.buttons["abort"].setEnabled(reason is None)
+        self.buttons["abort"].setToolTip(reason or "")
+        self.buttons["broadcast"].setEnabled(view.can_broadcast)
+        self.buttons["broadcast"].setToolTip(
+            "" if view.can_broadcast else _("There is no payment of the sender's that could be broadcast.")
+        )
+        self.buttons["show"].setEnabled(view.paid_txid is not None)
+        self.buttons["copy"].setEnabled(view.offers)
+        self.buttons["copy"].setToolTip("" if view.offers else _("Its link no longer offers payjoin."))
+        common = (Act.ABORT, Act.BROADCAST, Act.SHOW, Act.DETAILS, Act.NEW_REQUEST)
+        self._first = next((act for act in acts if act not in common), None)
+        self.buttons["first"].setVisible(self._first is not None)
+        if self._first is not None:
+            self.buttons["first"].setText(act_words(self._first))
+
+    def _pressed(self, name: str, *_clicked: object) -> None:
+        if self.session_id is None:
+            return
+        if name == "copy":
+            self._deeds.copy_link(view_of(self._sessions, self.session_id))
+            return
+        act = {"abort": Act.ABORT, "broadcast": Act.BROADCAST, "show": Act.SHOW}.get(name, self._first)
+        if act is not None:
+            self._deeds.do(act, self.session_id)
+
+
+def _clock(at: int) -> str:
+    """Return day and time to the second."""
+    return f"{format_time(at)}:{at % 60:02}"

@@ -1,0 +1,241 @@
+"""The settings dialog. Nothing is changed before *Save*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from electrum.gui.qt.util import Buttons, CancelButton, HelpLabel, OkButton, WindowModalDialog
+from electrum.i18n import _
+from electrum.util import UserFacingException, get_asyncio_loop
+from PyQt6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QRadioButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..settings import PREFIX
+from .bridge import Bridge
+from .services import ServiceLists
+
+if TYPE_CHECKING:
+    from electrum.simple_config import SimpleConfig
+
+    from ..services import Services
+
+UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
+"""Seconds of each unit in which the life of a session is given, the longest first."""
+
+
+class Lifetime(QWidget):
+    """A length of time: a number and its unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number, self.unit = QSpinBox(), QComboBox()
+        for seconds, words in zip((60, 3600, 86400), (_("minutes"), _("hours"), _("days")), strict=True):
+            self.unit.addItem(words, seconds)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.number)
+        row.addWidget(self.unit)
+        self.unit.currentIndexChanged.connect(self._bound)
+        self._bound()
+
+    def set_seconds(self, seconds: int) -> None:
+        """Show a length of time in the longest unit that gives it without a rest."""
+        unit = next((length for length, _words in UNITS if seconds % length == 0), 60)
+        self.unit.setCurrentIndex(self.unit.findData(unit))
+        self.number.setValue(seconds // unit)
+
+    def seconds(self) -> int:
+        """Return what is shown."""
+        return int(self.number.value() * self.unit.currentData())
+
+    def _bound(self) -> None:
+        self.number.setRange(1, 7 * 86400 // self.unit.currentData())
+
+
+class SettingsDialog(WindowModalDialog):
+    """All settings, with units, bounds and a sentence of help each."""
+
+    def __init__(self, parent: QWidget, config: SimpleConfig, services: Services) -> None:
+        super().__init__(parent, _("Payjoin settings"))
+        self._config, self._services = config, services
+        self._bridge = Bridge(self)
+        self._fields: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {}
+        """Setting → how its field is read and filled."""
+        inner = QWidget()
+        self._grid = QGridLayout(inner)
+        self._grid.setColumnStretch(2, 1)
+        self._add_offers()
+        self._add_answers()
+        self._add_money()
+        self.lists = ServiceLists(self, services, self._bridge)
+        row = self._grid.rowCount()
+        self._grid.addWidget(self.lists, row, 0, 1, 3)
+        self._grid.setRowStretch(row, 1)
+        for name, value in (("directories", self.lists.directories), ("ohttp_relays", self.lists.relays)):
+            self._fields[name] = (value.urls, value.set_urls)
+        for name, (_read, fill) in self._fields.items():
+            fill(getattr(services.settings, name))
+
+        self.trouble = QLabel("")
+        self.trouble.setWordWrap(True)
+        self.trouble.setVisible(False)
+        scroll = QScrollArea()
+        scroll.setWidget(inner)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        box = QVBoxLayout(self)
+        box.addWidget(scroll, 1)
+        box.addWidget(self.trouble)
+        self.save_button = OkButton(self, _("Save"))
+        box.addLayout(Buttons(CancelButton(self), self.save_button))
+        self.resize(760, 640)
+        self.finished.connect(self._bridge.close)
+
+    def field(self, name: str) -> Any:
+        """Return what the field of a setting shows."""
+        return self._fields[name][0]()
+
+    def fill(self, name: str, value: Any) -> None:
+        """Let the field of a setting show `value`."""
+        self._fields[name][1](value)
+
+    def accept(self) -> None:
+        """Save what is different; stay open and say so where something is refused."""
+        try:
+            for name, (read, _fill) in self._fields.items():
+                value = read()
+                if value != getattr(self._services.settings, name):
+                    self._config.cv.from_key(PREFIX + name).set(value)
+        except UserFacingException as refusal:
+            self.trouble.setText(str(refusal))
+            self.trouble.setVisible(True)
+            return
+        get_asyncio_loop().call_soon_threadsafe(self._services.keeper.poke)
+        super().accept()
+
+    # The fields
+
+    def _add_offers(self) -> None:
+        self._switch(
+            "offer_in_window",
+            _("Offer payjoin with new requests"),
+            _("Each request can still be paid by every wallet. The tick in the Receive tab is this setting."),
+        )
+        self._switch(
+            "offer_in_commands",
+            _("Also with requests made by commands"),
+            _(
+                "Off, for safety: a program that credits what arrives at an address would credit your own coin too. "
+                "Turn it on only where programs read payjoin.received_sat."
+            ),
+        )
+        self._whole(
+            "minimum_amount",
+            _("Only for requests of at least"),
+            _("sat"),
+            100_000_000,
+            _("Below it, looking at one of your coins would be too cheap for a curious sender."),
+        )
+        lifetime = Lifetime()
+        self._fields["session_lifetime"] = (lifetime.seconds, lifetime.set_seconds)
+        self._labelled(
+            _("A payjoin may be answered for at most"),
+            lifetime,
+            None,
+            _(
+                "Longer gives a slow sender more time; shorter leaves less to be linked at the directory. "
+                "A request's own expiry may end it sooner. One minute to seven days."
+            ),
+        )
+
+    def _add_answers(self) -> None:
+        by_itself = QRadioButton(_("by itself, while the wallet is unlocked"))
+        ask = QRadioButton(_("ask me each time"))
+        by_itself.setChecked(True)
+        choice = QWidget()
+        row = QHBoxLayout(choice)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(by_itself)
+        row.addWidget(ask)
+        row.addStretch(1)
+        self._fields["ask_before_contributing"] = (
+            ask.isChecked,
+            lambda value: (ask if value else by_itself).setChecked(True),
+        )
+        self._labelled(
+            _("Answer a sender"),
+            choice,
+            None,
+            _("Asking shows coin and cost first, but keeps the sender waiting until you say yes."),
+            wide=True,
+        )
+        self._switch(
+            "broadcast_original_by_itself",
+            _("If time runs out or the payjoin fails, broadcast the sender's own payment"),
+            _("You are paid all the same, and each look at your coins costs a curious sender a payment."),
+        )
+        self._switch(
+            "accept_v1_senders",
+            _("Accept wallets that speak the old protocol"),
+            _("More wallets can pay you by payjoin, but the directory can read such a wallet's payment."),
+        )
+
+    def _add_money(self) -> None:
+        self._whole(
+            "max_receiver_fee_sat",
+            _("My share of the fee at most"),
+            _("sat"),
+            1_000_000,
+            _(
+                "Your coin makes the transaction larger, and you pay for that. From 5 000 sat on, one per cent of the "
+                "payment counts where that is more. Over the limit there is no payjoin, and the payment stays."
+            ),
+        )
+        rate = QDoubleSpinBox()
+        rate.setDecimals(1)
+        rate.setRange(0, 1000)
+        rate.setSpecialValueText(_("automatic"))
+        self._fields["max_receiver_fee_rate"] = (
+            lambda: None if rate.value() < 1 else rate.value(),
+            lambda value: rate.setValue(value or 0),
+        )
+        self._labelled(
+            _("and at most"),
+            rate,
+            _("sat/vB"),
+            _("Automatic is three times Electrum's own fee estimate, but between 10 and 100 sat/vB."),
+        )
+
+    def _switch(self, name: str, words: str, help_text: str) -> None:
+        box = QCheckBox(words)
+        box.setToolTip(help_text)
+        self._fields[name] = (box.isChecked, box.setChecked)
+        self._grid.addWidget(box, self._grid.rowCount(), 0, 1, 3)
+
+    def _whole(self, name: str, words: str, unit: str, most: int, help_text: str) -> None:
+        number = QSpinBox()
+        number.setRange(0, most)
+        number.setGroupSeparatorShown(True)
+        number.setSingleStep(1000)
+        self._fields[name] = (number.value, number.setValue)
+        self._labelled(words, number, unit, help_text)
+
+    def _labelled(self, words: str, field: QWidget, unit: str | None, help_text: str, *, wide: bool = False) -> None:
+        row = self._grid.rowCount()
+        field.setToolTip(help_text)
+        self._grid.addWidget(HelpLabel(words, help_text), row, 0)
+        self._grid.addWidget(field, row, 1, 1, 2 if wide else 1)
+        if unit is not None:
+            self._grid.addWidget(QLabel(unit), row, 2)

@@ -1,0 +1,128 @@
+"""All that is ours in one of Electrum's windows, put in and taken out as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from electrum.gui.common_qt.util import QtEventListener, qt_event_listener
+from electrum.i18n import _
+from PyQt6.QtCore import QObject, QTimer
+from PyQt6.QtGui import QIcon
+from PyQt6.QtWidgets import QMenu
+
+from ..view import Finder
+from .bridge import Bridge
+from .coins import CoinMarks
+from .deeds import Deeds
+from .notices import Notices
+from .receive import StatusPanel, Toggle
+from .requests import RequestMarks
+from .sessions import SessionsWindow
+from .wraps import Wraps, own_fault
+
+if TYPE_CHECKING:
+    from electrum.gui.qt.main_window import ElectrumWindow
+    from electrum.wallet import Abstract_Wallet
+
+    from ..sessions import WalletSessions
+
+SOON = 100
+"""Milliseconds in which any number of turns make one repaint."""
+
+
+class WindowParts(QObject, QtEventListener):
+    """The parts in one window."""
+
+    def __init__(self, window: ElectrumWindow, sessions: WalletSessions, icon: QIcon) -> None:
+        super().__init__(window)
+        self.window, self.sessions = window, sessions
+        self.bridge = Bridge(self)
+        self._wraps = Wraps()
+        self._window_of_sessions: SessionsWindow | None = None
+        self._icon = icon
+        self.deeds = Deeds(window, sessions, self.bridge, details=self.show_sessions, changed=self._refresh_soon)
+        self.toggle = Toggle(window, sessions, self.bridge)
+        self.panel = StatusPanel(window, sessions, self.deeds)
+        self.requests = RequestMarks(window, sessions, self.deeds, icon)
+        self.coins = CoinMarks(window, sessions, self.show_sessions)
+        self.finder = Finder(sessions)
+        self.notices = Notices(window, sessions, self.finder)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._refresh)
+
+        self._wraps.around(window.receive_tab, "create_invoice", self.toggle.create_invoice)
+        self.panel.wrap(self._wraps)
+        self.requests.wrap(self._wraps)
+        self.coins.wrap(self._wraps)
+        self.notices.wrap(self._wraps)
+        self._menu_action = window.wallet_menu.addAction(_("Payjoin sessions"), lambda: self.show_sessions(None))
+        self.register_callbacks()
+        self._refresh()
+
+    def remove(self) -> None:
+        """Take everything out: no widget, menu, wrapper or timer stays."""
+        self.unregister_callbacks()
+        self._soon.stop()
+        self.bridge.close()
+        self._wraps.remove()
+        self.window.wallet_menu.removeAction(self._menu_action)
+        if self._window_of_sessions is not None:
+            self._window_of_sessions.close()
+            self._window_of_sessions = None
+        with own_fault("leaving the window"):
+            self.requests.remove()
+            self.coins.remove()
+        self.panel.remove()
+        self.toggle.remove()
+        self.deeds.deleteLater()
+        self.deleteLater()
+
+    def show_sessions(self, session_id: str | None) -> None:
+        """Open the sessions window, at a session."""
+        if self._window_of_sessions is None:
+            self._window_of_sessions = SessionsWindow(self.window, self.sessions, self.deeds, self.bridge, self._icon)
+            self._window_of_sessions.finished.connect(self._forget_sessions_window)
+        self._window_of_sessions.show_session(session_id)
+
+    def add_request_menu(self, menu: QMenu, request_id: str) -> None:
+        """Add our part to the menu of a request."""
+        self.requests.add_menu(menu, request_id)
+
+    # Electrum's bus
+
+    @qt_event_listener
+    def on_event_payjoin_changed(self, wallet: Abstract_Wallet) -> None:
+        """A session of a wallet made a turn."""
+        if wallet is self.sessions.wallet:
+            self._refresh_soon()
+
+    @qt_event_listener
+    def on_event_wallet_updated(self, wallet: Abstract_Wallet) -> None:
+        """A wallet has news: coins may have come or gone."""
+        if wallet is self.sessions.wallet:
+            self._refresh_soon()
+
+    @qt_event_listener
+    def on_event_status(self, *_args: object) -> None:
+        """The connection came or went."""
+        self._refresh_soon()
+
+    def _forget_sessions_window(self) -> None:
+        self._window_of_sessions = None
+
+    def _refresh_soon(self) -> None:
+        if not self._soon.isActive():
+            self._soon.start(SOON)
+
+    def _refresh(self) -> None:
+        """Repaint what shows sessions. Each part costs milliseconds, whatever the number of sessions."""
+        with own_fault("the window"):
+            self.toggle.refresh()
+            self.panel.refresh_link()
+            self.panel.refresh()
+            self.requests.refresh()
+            self.coins.refresh()
+            self.notices.look()
+            if self._window_of_sessions is not None:
+                self._window_of_sessions.refresh()

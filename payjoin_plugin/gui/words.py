@@ -1,0 +1,249 @@
+"""The words of every state of a session: what is happening, what you can do, how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
+
+from electrum.i18n import _
+
+from ..report import fault_words
+from ..session.status import Stage, Status, Waiting
+from ..view import PaidBy, Share, View
+
+if TYPE_CHECKING:
+    from electrum.simple_config import SimpleConfig
+
+
+class Act(Enum):
+    """What a person can do with a session."""
+
+    UNLOCK = "unlock"
+    ANSWER = "answer"
+    ANSWER_ANYWAY = "answer_anyway"
+    BROADCAST = "broadcast"
+    BROADCAST_AGAIN = "broadcast_again"
+    REMOVE = "remove"
+    SHOW = "show"
+    ABORT = "abort"
+    NEW_REQUEST = "new_request"
+    DETAILS = "details"
+
+
+def act_words(act: Act) -> str:
+    """Return what stands on the button."""
+    return {
+        Act.UNLOCK: _("Unlock and answer"),
+        Act.ANSWER: _("Answer…"),
+        Act.ANSWER_ANYWAY: _("Answer all the same"),
+        Act.BROADCAST: _("Broadcast it…"),
+        Act.BROADCAST_AGAIN: _("Broadcast again"),
+        Act.REMOVE: _("Remove it"),
+        Act.SHOW: _("Show transaction"),
+        Act.ABORT: _("Abort payjoin"),
+        Act.NEW_REQUEST: _("New request"),
+        Act.DETAILS: _("Details"),
+    }[act]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The status line of a session, with its buttons in order."""
+
+    text: str
+    acts: tuple[Act, ...] = ()
+    counts_down: bool = False
+    """The time left follows the text."""
+
+    def said(self, seconds: int) -> str:
+        """Return the line with `seconds` left."""
+        if not self.counts_down:
+            return self.text
+        return _("{} · {} left").format(self.text, time_left(seconds))
+
+
+def time_left(seconds: int) -> str:
+    """Return a length of time in two units, such as `23 h 59 min`."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days >= 2:
+        return _("{} d {} h").format(days, hours % 24)
+    if hours:
+        return _("{} h {} min").format(hours, minutes % 60)
+    if minutes >= 2:
+        return _("{} min").format(minutes)
+    return _("{} s").format(max(seconds, 0))
+
+
+def next_change(seconds: int) -> int:
+    """Return after how many seconds `time_left` says something else."""
+    if seconds >= 2 * 86400:
+        return seconds % 3600 + 1
+    if seconds >= 121:
+        return seconds % 60 + 1
+    return 1
+
+
+def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> Line:
+    """Return the status line. `foreseen`: what answering now would add and cost, where that is known."""
+    match view.status:
+        case Status.ACTIVE:
+            return _active(view, config, foreseen)
+        case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN:
+            return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
+        case Status.COMPLETED:
+            return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
+        case Status.PAID_WITHOUT_PAYJOIN:
+            return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
+        case Status.FAILED:
+            return _failed(view)
+        case Status.ABORTED:
+            return _aborted(view)
+        case Status.EXPIRED:
+            return _expired(view)
+        case Status.UNREADABLE if view.newer:
+            return Line(_("Made by a newer version of Payjoin. Left as it is."))
+        case Status.UNREADABLE:
+            return Line(_("Its record is damaged. Left as it is."), (Act.DETAILS,))
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
+    match view.stage:
+        case _ if view.paid_by is not None:
+            return Line(_("The payment is on its way."), (Act.SHOW,))
+        case _ if view.waiting is Waiting.FAULT:
+            return Line(_("Payjoin had a fault; see the log. The sender can still pay without it."), (Act.ABORT,))
+        case Stage.WAITING_FOR_SENDER | None:
+            return Line(_("Waiting for the sender to pay"), (Act.ABORT,), counts_down=True)
+        case Stage.CHECKING_ORIGINAL:
+            return Line(_("The sender has answered. Checking their payment…"), (Act.ABORT,))
+        case Stage.WAITING_FOR_WALLET:
+            return _waiting(view, config, foreseen)
+        case Stage.POSTING_PROPOSAL:
+            return Line(_("Sending the answer…"), (Act.ABORT,))
+        case Stage.POSTING_ERROR:
+            return Line(_("Telling the sender that their payment cannot be accepted…"))
+        case Stage.WAITING_FOR_BROADCAST:
+            return Line(_answered(view), (Act.ABORT,), counts_down=True)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _answered(view: View) -> str:
+    if view.answered_elsewhere:
+        return _("Another copy of this wallet has answered. Waiting for the sender to complete the payment")
+    if view.double_spent:
+        return _("Answered, but the sender's coins were spent elsewhere: it may come to nothing")
+    return _("Answered. Waiting for the sender to complete the payment")
+
+
+def _waiting(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
+    match view.waiting:
+        case Waiting.LOCKED:
+            text = _("The sender is waiting. Unlock the wallet to answer")
+            return Line(text, (Act.UNLOCK, Act.ABORT), counts_down=True)
+        case Waiting.NEEDS_APPROVAL:
+            text = _("The sender is waiting for your answer")
+            if foreseen is not None:
+                text = _("The sender is waiting. Adding {} of yours costs {}").format(
+                    config.format_amount_and_units(foreseen.contributed_sat), sat(foreseen.receiver_fee_sat)
+                )
+            return Line(text, (Act.ANSWER, Act.ABORT), counts_down=True)
+        case Waiting.NO_COIN:
+            text = _("The sender is waiting until a coin of yours confirms")
+            return Line(text, (Act.ABORT,), counts_down=True)
+        case Waiting.DOUBLE_SPEND:
+            text = _("Careful: the sender's coins were spent elsewhere. Nothing was answered.")
+            return Line(text, (Act.ABORT, Act.ANSWER_ANYWAY))
+        case _:
+            return Line(_("The sender is waiting"), (Act.ABORT,), counts_down=True)
+
+
+def _paid_by_payjoin(view: View, config: SimpleConfig) -> str:
+    if view.share is None:
+        return _("Paid by payjoin.")
+    return _("Paid by payjoin: {}, your share of the fee {}.").format(
+        config.format_amount_and_units(view.share.received_sat), sat(view.share.receiver_fee_sat)
+    )
+
+
+def _failed(view: View) -> Line:
+    failed = _("The payjoin failed.")
+    if view.fault is not None:
+        failed = _("The payjoin failed: {}.").format(fault_words(view.fault))
+    if view.paid_by is not None:
+        return Line(failed + " " + _("Paid by the sender's own payment."), (Act.SHOW,))
+    if view.held is not None:
+        return Line(failed + " " + _("Their payment without payjoin is ready."), (Act.BROADCAST,))
+    return Line(failed, (Act.NEW_REQUEST,))
+
+
+def _aborted(view: View) -> Line:
+    match view.paid_by:
+        case PaidBy.PAYJOIN:
+            return Line(_("Aborted, but the sender completed it: paid."), (Act.SHOW,))
+        case PaidBy.ORIGINAL:
+            return Line(_("Aborted. Paid by the sender's own payment."), (Act.SHOW,))
+        case PaidBy.OTHER:
+            return Line(_("Aborted. Paid, without payjoin."), (Act.SHOW,))
+        case None if view.held is not None:
+            return Line(_("Payjoin aborted. The sender's own payment was not broadcast."), (Act.BROADCAST,))
+        case None:
+            return Line(_("Payjoin aborted. The address can still be paid."))
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _expired(view: View) -> Line:
+    if view.paid_by is PaidBy.PAYJOIN:
+        return Line(_("Expired, but the sender completed it: paid."), (Act.SHOW,))
+    if view.paid_by is not None:
+        return Line(_("Expired. The sender's own payment was broadcast instead."), (Act.SHOW,))
+    if view.held is not None:
+        return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
+    return Line(_("Expired. Nothing came."))
+
+
+def short_status(status: Status, stage: Stage | None) -> str:
+    """Return a session's state as one or two words for a list."""
+    if status is not Status.ACTIVE:
+        return {
+            Status.EXPIRED: _("Expired"),
+            Status.COMPLETED: _("Paid by payjoin"),
+            Status.PAID_WITHOUT_PAYJOIN: _("Paid plainly"),
+            Status.FAILED: _("Failed"),
+            Status.ABORTED: _("Aborted"),
+            Status.UNREADABLE: _("Unreadable"),
+        }[status]
+    return {
+        None: _("Open"),
+        Stage.WAITING_FOR_SENDER: _("Waiting"),
+        Stage.CHECKING_ORIGINAL: _("Checking"),
+        Stage.WAITING_FOR_WALLET: _("Needs you"),
+        Stage.POSTING_PROPOSAL: _("Answering"),
+        Stage.POSTING_ERROR: _("Refusing"),
+        Stage.WAITING_FOR_BROADCAST: _("Answered"),
+    }[stage]
+
+
+def why_no_abort(view: View) -> str | None:
+    """Return why there is nothing to abort, as a tooltip; None where there is."""
+    if view.paid_by is not None:
+        return _("The payment is already on its way.")
+    if view.is_active and view.stage is not Stage.POSTING_ERROR:
+        return None
+    if view.stage is Stage.POSTING_ERROR:
+        return _("It is ending by itself.")
+    return _("This payjoin has ended.")
+
+
+def sat(amount_sat: int) -> str:
+    """Return a fee in satoshis."""
+    return _("{} sat").format(f"{amount_sat:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
+
+
+def short_txid(txid: str) -> str:
+    """Return enough of a txid to tell it from others."""
+    return f"{txid[:4]}…{txid[-2:]}"

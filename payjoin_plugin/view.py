@@ -1,0 +1,284 @@
+"""What a screen shows of one session: plain values out of its log, its live task and the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from electrum.i18n import _
+
+from .errors import Fault, UnreadableLog, WalletError
+from .session.events import Fallback, RefusedOriginal, Success, Unrecognized
+from .session.outcome import Seen, outcome_of
+from .session.receiver import (
+    BuildingProposal,
+    PostingProposal,
+    ProposalPosted,
+    SessionClosed,
+    WaitingForOriginal,
+    committed_contribution,
+    created_of,
+    held_original,
+    open_state,
+)
+from .session.status import Stage, Status, Waiting, details_of, fault_of, stage_of
+from .wallet.watching import request_paid, seen_for
+
+if TYPE_CHECKING:
+    from electrum.transaction import Transaction
+
+    from .client.runner import Runner
+    from .ledger import ReceiverSession
+    from .sessions import WalletSessions
+
+
+class PaidBy(Enum):
+    """What of a session is visible in the mempool or in a block."""
+
+    PAYJOIN = "payjoin"
+    ORIGINAL = "original"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Payment:
+    """The sender's own payment, which can be broadcast."""
+
+    txid: str
+    payment_sat: int
+    fee_sat: int
+    fee_rate: float
+    """sat/vB."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What we put into a payjoin, and what it costs."""
+
+    outpoints: tuple[str, ...]
+    contributed_sat: int
+    receiver_fee_sat: int
+    sender_fee_sat: int
+    """All that the sender pays: the original's fee and what they add to it."""
+    received_sat: int
+    """Net: what the payjoin's output pays us, less our own coin."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One session. None where something is not known (yet)."""
+
+    session_id: str
+    status: Status
+    newer: bool = False
+    """Unreadable, since a newer version made it."""
+    stage: Stage | None = None
+    waiting: Waiting | None = None
+    fault: Fault | None = None
+    trouble: str | None = None
+    """What is being tried again, as a sentence."""
+    request_id: str = ""
+    address: str = ""
+    amount_sat: int | None = None
+    created_at: int | None = None
+    expires_at: int | None = None
+    held: Payment | None = None
+    share: Share | None = None
+    answered: bool = False
+    """The sender may have our answer: they can still complete it."""
+    answered_elsewhere: bool = False
+    double_spent: bool = False
+    """The sender's coins were seen spent elsewhere."""
+    paid_by: PaidBy | None = None
+    paid_txid: str | None = None
+    payjoin_txid: str | None = None
+    offers: bool = False
+    """The request's URI carries `pj`."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it can be aborted."""
+        return self.status is Status.ACTIVE
+
+    @property
+    def can_broadcast(self) -> bool:
+        """Whether broadcasting the sender's own payment makes sense: it is held, and nothing of it is visible."""
+        return self.held is not None and self.paid_by is None
+
+
+def view_of_request(sessions: WalletSessions, request_id: str) -> View | None:
+    """Return the session of a request; None where it has none."""
+    session_id = sessions.store.session_of_request(request_id)
+    return None if session_id is None else view_of(sessions, session_id)
+
+
+def view_of(sessions: WalletSessions, session_id: str) -> View:
+    """Return one session. It is replayed where it is closed: for one at a time."""
+    try:
+        session = sessions.ledger.session(session_id)
+    except UnreadableLog as unreadable:
+        return View(session_id, Status.UNREADABLE, newer=unreadable.newer)
+    runner = sessions.runners.get(session_id)
+    created, status = created_of(session.state), sessions.report.status(session)
+    waiting = runner.waiting if runner is not None and status is Status.ACTIVE else None
+    paid_by, paid_txid = _paid(sessions, session)
+    return View(
+        session_id=session_id,
+        status=status,
+        stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
+        waiting=waiting,
+        fault=fault_of(session.records),
+        trouble=_trouble(runner),
+        request_id=created.request_id,
+        address=created.address,
+        amount_sat=created.amount_sat,
+        created_at=session.records[0].at,
+        expires_at=created.expires_at,
+        held=_held(session),
+        share=_share(session),
+        answered=isinstance(session.state, (PostingProposal, ProposalPosted)),
+        answered_elsewhere=runner is not None and runner.answered_elsewhere,
+        double_spent=session_id in sessions.double_spends.seen,
+        paid_by=paid_by,
+        paid_txid=paid_txid,
+        payjoin_txid=details_of(session.state).payjoin_txid,
+        offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),
+    )
+
+
+def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
+    """Return what answering now would add and cost; None where the session waits for something else.
+
+    The choice of the coin does not change while nothing else does. It looks at every coin: not on Qt's thread.
+    """
+    session = sessions.ledger.open.get(session_id)
+    if session is None or not isinstance(session.state, BuildingProposal):
+        return None
+    state, original = session.state, held_original(session.state)
+    assert original is not None
+    wallet = sessions.electrum
+    coin = state.choose(wallet.coins(original), exposed=wallet.exposed())
+    if coin is None:
+        return None
+    event = state.commit(coin, wallet.fee_limits(state.payment_sat), position=0)
+    if isinstance(event, RefusedOriginal):
+        return None
+    return Share(
+        outpoints=event.outpoints,
+        contributed_sat=coin.value_sat,
+        receiver_fee_sat=event.receiver_fee_sat,
+        sender_fee_sat=original.fee_sat + event.sender_fee_sat,
+        received_sat=state.payment_sat - event.receiver_fee_sat,
+    )
+
+
+class Finder:
+    """Finds the session that a transaction settled. The logs are read as far as their first record, once."""
+
+    def __init__(self, sessions: WalletSessions) -> None:
+        self._sessions = sessions
+        self._known: set[str] = set()
+        self._by_address: dict[str, list[str]] = {}
+
+    def settled_by(self, tx: Transaction) -> View | None:
+        """Return the session that `tx` settled, whether by the payjoin or without it."""
+        self._look_for_new_ones()
+        for txout in tx.outputs():
+            for session_id in self._by_address.get(txout.address, ()):
+                view = view_of(self._sessions, session_id)
+                if view.paid_txid is not None and view.paid_txid == tx.txid():
+                    return view
+        return None
+
+    def _look_for_new_ones(self) -> None:
+        for session_id in self._sessions.store.session_ids():
+            if session_id in self._known:
+                continue
+            self._known.add(session_id)
+            match self._sessions.store.raw_log(session_id):
+                case {"events": [{"address": str(address)}, *_]}:
+                    self._by_address.setdefault(address, []).append(session_id)
+
+
+def exported(sessions: WalletSessions, session_id: str, *, with_details: bool) -> dict[str, Any]:
+    """Return a session for somebody who helps: what happened and when, and no more unless `with_details`."""
+    row = sessions.report.row_with_events(session_id)
+    if with_details:
+        return row
+    began = row["created_at"] or 0
+    kept = {name: row[name] for name in ("status", "stage", "reason", "confirmations")}
+    events = [{"event": event["event"], "after_seconds": event["at"] - began} for event in row["events"]]
+    return kept | {"events": events}
+
+
+def _held(session: ReceiverSession) -> Payment | None:
+    original = held_original(session.state)
+    if original is None:
+        return None
+    outputs = original.tx.outputs()
+    vouts = open_state(session.state).accepted.payment_vouts  # type: ignore[union-attr]  # held: so accepted
+    payment_sat = sum(int(outputs[vout].value) for vout in vouts)
+    return Payment(original.txid, payment_sat, original.fee_sat, original.fee_sat * 4 / original.weight)
+
+
+def _share(session: ReceiverSession) -> Share | None:
+    committed, details, original = (
+        committed_contribution(session.state),
+        details_of(session.state),
+        held_original(session.state),
+    )
+    if committed is None or original is None:
+        return None
+    return Share(
+        outpoints=committed.outpoints,
+        contributed_sat=details.contributed_sat or 0,
+        receiver_fee_sat=committed.receiver_fee_sat,
+        sender_fee_sat=original.fee_sat + committed.sender_fee_sat,
+        received_sat=details.received_sat or 0,
+    )
+
+
+def _paid(sessions: WalletSessions, session: ReceiverSession) -> tuple[PaidBy | None, str | None]:
+    """Look for what settled a session, whatever its log says of its end."""
+    state, created = open_state(session.state), created_of(session.state)
+    original, committed = held_original(state), committed_contribution(state)
+    request = sessions.wallet.get_request(created.request_id)
+    seen = seen_for(
+        sessions.wallet,
+        address=created.address,
+        outpoints=(*(original.outpoints if original else ()), *(committed.outpoints if committed else ())),
+        since_height=request.height if request is not None else 0,
+    )
+    is_paid = request is not None and request_paid(sessions.wallet, request)
+    if isinstance(session.state, SessionClosed) and isinstance(session.state.outcome, Unrecognized):
+        is_paid = is_paid or session.state.outcome.pays_request
+    kinds = {(kind := _kind(state, tx, is_paid=is_paid)): tx.txid for tx in seen if _kind(state, tx, is_paid=is_paid)}
+    for kind in PaidBy:
+        if kind in kinds:
+            return kind, kinds[kind]
+    return None, None
+
+
+def _kind(state: object, tx: Seen, *, is_paid: bool) -> PaidBy | None:
+    match outcome_of(state, [tx], request_paid=is_paid):  # type: ignore[arg-type]  # open_state's
+        case Success():
+            return PaidBy.PAYJOIN
+        case Fallback():
+            return PaidBy.ORIGINAL
+        case Unrecognized(pays_request=True):
+            return PaidBy.OTHER
+        case _:
+            return None
+
+
+def _trouble(runner: Runner | None) -> str | None:
+    match runner.trouble if runner is not None else None:
+        case None:
+            return None
+        case WalletError() as error:
+            return str(error)
+        case OSError() as error:
+            return _("The wallet file cannot be saved: {}").format(error.strerror or error)
+        case _:
+            return _("The payjoin service cannot be reached; trying again.")

@@ -1,0 +1,92 @@
+"""Abort: one question, and then nothing is answered any more."""
+
+from __future__ import annotations
+
+from electrum.wallet import Abstract_Wallet
+
+from payjoin_plugin.session.events import Abort, Closed
+from payjoin_plugin.session.log import decode_log
+from tests.gui.house import House, Resident, press
+from tests.wallet.wallets import PASSWORD, plugin_storage, reopen
+
+
+def last_event_on_disk(wallet: Abstract_Wallet, session_id: str) -> object:
+    reopened = reopen(wallet)
+    return decode_log(plugin_storage(reopened)["sessions"][session_id], role="receiver")[-1].event
+
+
+def test_before_the_sender_comes_abort_makes_the_request_plain(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    asked = house.answers(press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
+    assert asked[0].texts == (
+        "The sender will get no answer. The address stays valid: it can still be paid without payjoin.",
+    )
+    assert asked[0].buttons == ("Keep waiting", "Abort payjoin")
+    house.until(lambda: shop.line == "Payjoin aborted. The address can still be paid.")
+    assert "pj=" not in shop.tab.URI
+    house.settle(0.5)
+    polls = len(house.mailroom.directory.journal.seen)
+    house.settle(2.5)
+    assert len(house.mailroom.directory.journal.seen) <= polls + 1, "it polls on"
+
+
+def test_keep_waiting_changes_nothing(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.answers(press("Keep waiting"))
+    shop.press("Abort payjoin")
+    house.settle(0.2)
+    assert session_id in shop.sessions.ledger.open
+    assert shop.line.startswith("Waiting")
+
+
+def waiting_for_password(house: House) -> tuple[Resident, str]:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    return shop, session_id
+
+
+def test_with_the_senders_payment_in_hand_it_is_broadcast_instead(house: House) -> None:
+    shop, session_id = waiting_for_password(house)
+    original = shop.sessions.held_original(session_id)
+    assert original is not None
+    asked = house.answers(press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    house.until(lambda: house.network.broadcast)
+    assert house.network.broadcast == [original.txid]
+    assert "The sender has signed a payment of 0.001 BTC to you." in asked[0].text
+    assert f"fee 282 sat, 2 sat/vbyte, {original.txid[:4]}…{original.txid[-2:]}" in asked[0].text
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
+
+
+def test_without_the_tick_the_senders_payment_stays_ready(house: House) -> None:
+    shop, session_id = waiting_for_password(house)
+    house.answers(press("Abort payjoin", tick=False))
+    shop.press("Abort payjoin")
+    house.until(lambda: shop.line == "Payjoin aborted. The sender's own payment was not broadcast.")
+    assert house.network.broadcast == []
+    assert shop.buttons == ["Broadcast it…", "Details"]
+    asked = house.answers(press("&Yes"))
+    shop.press("Broadcast it…")
+    house.until(lambda: house.network.broadcast)
+    assert "0.001 BTC" in asked[0].text
+
+
+def test_after_the_answer_it_says_that_the_sender_may_still_complete_it(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    asked = house.answers(press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    house.until(lambda: "aborted" in shop.line)
+    assert "they can still complete it, and you are paid then too" in asked[0].text
+    assert "Whichever is mined counts; both pay you." in asked[0].text
+    assert house.network.broadcast == [], "the tick is off by default then"
+    offer.complete(shop)
+    house.until(lambda: shop.line == "Aborted, but the sender completed it: paid.")

@@ -1,0 +1,320 @@
+"""The ends of a payjoin as a tree, and the play of one branch on real processes.
+
+A branch is a stage, what the receiver does at it, and what the sender does after that. `play_all` plays every branch
+that there is, each in a wallet of its own, all at the same time, and tells what the receiver's Electrum then says: with
+everything in the mempool, and after a block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from electrum import constants
+from electrum.bip32 import BIP32Node
+
+from tests.interop.receiver import Receiver
+from tests.sender.payer import Coin, Payer
+from tests.sender.payment import Terms, V2Payment, prepare
+from tests.stand.electrum_daemon import ElectrumDaemon
+from tests.stand.node import MINER, SATS, NodeError
+from tests.stand.processes import wait_until
+from tests.stand.stand import Stand
+
+NUMBER = itertools.count(1)
+AMOUNT = 100_000
+RECEIVERS_COIN, SENDERS_COIN = 1_000_000, 150_000
+"""Satoshis. A sender's coin pays the amount alone, with change."""
+LIFE = 40
+"""Seconds until those requests expire that are to expire; enough to bring each to its stage before."""
+
+
+class Stage(Enum):
+    BEFORE = "Nothing has come"
+    HELD = "The original is held"
+    OUT = "The proposal is out"
+
+
+class SenderDoes(Enum):
+    PAYJOIN = "broadcasts the payjoin"
+    ORIGINAL = "broadcasts the original"
+    OTHER = "pays by another transaction"
+    DOUBLE_SPEND = "spends their coins elsewhere"
+    NOTHING = "does nothing"
+
+
+class ReceiverDoes(Enum):
+    WAITS = "waits"
+    ABORTS = "aborts"
+    BROADCASTS = "aborts and broadcasts the original"
+    OFF = "is off meanwhile"
+    EXPIRES = "waits until it expires"
+
+
+@dataclass(frozen=True)
+class Branch:
+    stage: Stage
+    sender: SenderDoes
+    receiver: ReceiverDoes
+
+    @property
+    def impossible(self) -> str | None:
+        """Why there is no such branch."""
+        if self.sender is SenderDoes.PAYJOIN and self.stage is not Stage.OUT:
+            return "There is no payjoin to broadcast before the proposal is out."
+        if self.stage is not Stage.BEFORE:
+            return None
+        if self.sender is SenderDoes.DOUBLE_SPEND:
+            return "Nobody knows the sender's coins before their original has come."
+        if self.receiver is ReceiverDoes.BROADCASTS:
+            return "There is no original to broadcast before one has come."
+        return None
+
+    @property
+    def foreseen(self) -> tuple[str, str]:
+        """The status that the design has for it, in the mempool and after a block."""
+        if self.receiver in (ReceiverDoes.ABORTS, ReceiverDoes.BROADCASTS):
+            return "aborted", "aborted"
+        if self.receiver is ReceiverDoes.EXPIRES and self.stage is not Stage.BEFORE:
+            return "paid_without_payjoin", "paid_without_payjoin"  # the original goes out by itself
+        match self.sender:
+            case SenderDoes.PAYJOIN:
+                return "completed", "completed"
+            case SenderDoes.ORIGINAL | SenderDoes.OTHER:
+                return "paid_without_payjoin", "paid_without_payjoin"
+            case SenderDoes.DOUBLE_SPEND:
+                return "active", "failed"
+            case SenderDoes.NOTHING:
+                status = "expired" if self.receiver is ReceiverDoes.EXPIRES else "active"
+                return status, status
+
+
+TREE = [Branch(*branch) for branch in itertools.product(Stage, SenderDoes, ReceiverDoes)]
+POSSIBLE = [branch for branch in TREE if branch.impossible is None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the receiver's Electrum says of a branch at one moment."""
+
+    status: str
+    stage: str | None
+    reason: str | None
+    end: str | None
+    """The detail of the last event where that is `Closed`."""
+    confirmations: int | None
+    history: tuple[str, ...]
+    """Its rows since the request: which transaction, what it brought, whether it is confirmed."""
+    gained_sat: int
+    """The whole balance against that before the request."""
+    request: str
+    received_sat: int
+
+
+@dataclass
+class Play:
+    """One branch while it is played."""
+
+    branch: Branch
+    stand: Stand
+    payer: Payer
+    receiver: Receiver
+    coin: Coin
+    other_coin: Coin
+    request: dict[str, Any] = field(default_factory=dict)
+    payment: V2Payment | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    """Txid → what a transaction of this branch is called."""
+    is_refused: bool = False
+    """The network did not take what the sender broadcast."""
+    told: list[Told] = field(default_factory=list)
+    """In the mempool, and after a block."""
+
+    @property
+    def session_id(self) -> str:
+        return str(self.request["payjoin"]["session_id"])
+
+    def make_request(self) -> None:
+        expires = self.branch.receiver is ReceiverDoes.EXPIRES
+        self.request = self.receiver.payjoin_request(AMOUNT, **({"expiry": LIFE} if expires else {}))
+        terms = Terms(coins=[self.coin])
+        self.payment = prepare(self.payer, self.request["URI"], relay=self.stand.mailroom.relay_url, terms=terms)
+        original = self.stand.node.rpc("decoderawtransaction", self.payment.original_transaction.hex())
+        self.names[original["txid"]] = "original"
+
+    def reach_stage(self) -> None:
+        self.make_request()
+        assert self.payment is not None
+        match self.branch.stage:
+            case Stage.HELD:
+                self.payment.post()
+                self.receiver.until(self.session_id, status="active", reason="needs_approval")
+            case Stage.OUT:
+                self.payment.fetch()
+                payjoin = self.stand.node.rpc("decoderawtransaction", self.payment.sign_payjoin().hex())
+                self.names[payjoin["txid"]] = "payjoin"
+                self.receiver.until(self.session_id, status="active", stage="waiting_for_broadcast")
+
+    def let_receiver_act(self) -> None:
+        match self.branch.receiver:
+            case ReceiverDoes.ABORTS:
+                self.receiver.rpc("payjoin_abort", session_id=self.session_id)
+            case ReceiverDoes.BROADCASTS:
+                self.receiver.rpc("payjoin_abort", session_id=self.session_id, broadcast_original=True)
+                self._wait_for_history()
+            case ReceiverDoes.EXPIRES:
+                has_original = self.branch.stage is not Stage.BEFORE
+                status = "paid_without_payjoin" if has_original else "expired"
+                self.receiver.until(self.session_id, status=status, seconds=LIFE + 60)
+            case _:
+                pass
+
+    def let_sender_act(self) -> None:
+        assert self.payment is not None
+        try:
+            match self.branch.sender:
+                case SenderDoes.PAYJOIN:
+                    self.payment.broadcast_payjoin()
+                case SenderDoes.ORIGINAL:
+                    self.payment.broadcast_original()
+                case SenderDoes.OTHER:
+                    paid = self.payer.spend([self.other_coin.outpoint], to=self.request["address"], value_sat=AMOUNT)
+                    self.names[self.payer.broadcast(paid)] = "other payment"
+                case SenderDoes.DOUBLE_SPEND:
+                    self.payment.spend_otherwise()
+                case SenderDoes.NOTHING:
+                    pass
+        except NodeError:
+            self.is_refused = True
+
+    def look(self, *, confirmed: bool) -> None:
+        """Wait until the receiver knows what there is to know, and note what they are told."""
+        foreseen = self.branch.foreseen[confirmed]
+        is_alarm = foreseen == "active" and self.branch.sender is SenderDoes.DOUBLE_SPEND
+        expected = {"status": foreseen, **({"reason": "double_spend"} if is_alarm else {})}
+        self._wait_for_history(confirmed=confirmed)
+        session = self.receiver.until(self.session_id, **expected)
+        request, rows = self.receiver.get_request(self.request["request_id"]), self._history()
+        last = session["events"][-1]
+        self.told.append(
+            Told(
+                status=session["status"],
+                stage=session["stage"],
+                reason=session["reason"],
+                end=last["detail"] if last["event"] == "Closed" else None,
+                confirmations=session["confirmations"],
+                history=tuple(self._words(row) for row in rows),
+                gained_sat=self.receiver.balance_sat() - RECEIVERS_COIN,
+                request=request["status_str"],
+                received_sat=request["payjoin"]["received_sat"],
+            )
+        )
+
+    def _wait_for_history(self, *, confirmed: bool = False) -> None:
+        """Wait until the wallet has what the node has of this branch."""
+        known = {txid for txid in self.names if self._is_at_node(txid)}
+        wait_until(
+            lambda: {row["txid"] for row in self._history() if row["height"] >= confirmed} == known,
+            what=f"{self.branch}: the wallet knows of {[self.names[txid] for txid in known]}",
+            seconds=60,
+        )
+
+    def _is_at_node(self, txid: str) -> bool:
+        try:
+            self.stand.node.rpc("getrawtransaction", txid)
+        except NodeError:
+            return False
+        return True
+
+    def _history(self) -> list[dict[str, Any]]:
+        """The rows of Electrum's history, without that of the coin that the wallet began with."""
+        return [row for row in self.receiver.rpc("onchain_history") if row["txid"] in self.names]
+
+    def _words(self, row: dict[str, Any]) -> str:
+        depth = "confirmed" if row["confirmations"] else "unconfirmed" if row["height"] >= 0 else "local"
+        return f"{self.names[row['txid']]} {row['amount_sat']:+,} {depth}"
+
+
+def play_all(stand: Stand, branches: Iterable[Branch], new_daemon: Callable[[str], ElectrumDaemon]) -> list[Play]:
+    """Play branches at the same time, and return them with what the receivers were told."""
+    away, there = new_daemon("away"), new_daemon("there")
+    daemons = {does: away if does is ReceiverDoes.OFF else there for does in ReceiverDoes}
+    plays = _prepare(stand, list(branches), daemons)
+    _reach_stages(plays)
+    for play in plays:
+        play.let_receiver_act()
+    with _off([play for play in plays if play.branch.receiver is ReceiverDoes.OFF]):
+        for play in plays:
+            play.let_sender_act()
+    for confirmed in (False, True):
+        if confirmed:
+            stand.mine()
+        for play in plays:
+            play.look(confirmed=confirmed)
+    return plays
+
+
+def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, ElectrumDaemon]) -> list[Play]:
+    """Give each branch a wallet with a coin, and the sender two coins for each."""
+    wallets = [quick_wallet(daemons[branch.receiver], f"branch-{next(NUMBER)}") for branch in branches]
+    payer = Payer.create(stand, f"branches-{next(NUMBER)}")
+    fund_together(
+        stand,
+        {wallet.daemon.address(wallet.wallet): RECEIVERS_COIN for wallet in wallets}
+        | {payer.address(): SENDERS_COIN for _ in range(2 * len(branches))},
+    )
+    coins = iter(payer.coins())
+    plays = [
+        Play(branch, stand, payer, wallet, coin=next(coins), other_coin=next(coins))
+        for branch, wallet in zip(branches, wallets, strict=True)
+    ]
+    for wallet in wallets:
+        wait_until(
+            lambda wallet=wallet: wallet.daemon.balance_sat(wallet.wallet, confirmed=True) == RECEIVERS_COIN,
+            what=f"{wallet.wallet} has its coin",
+        )
+    return plays
+
+
+def _reach_stages(plays: list[Play]) -> None:
+    """Bring each branch to its stage, those that wait for the user last: that is a setting."""
+    daemons = {play.receiver.daemon.name: play.receiver.daemon for play in plays}.values()
+    for play in plays:
+        if play.branch.stage is not Stage.HELD:
+            play.reach_stage()
+    for daemon in daemons:
+        daemon.setconfig("plugins.payjoin.ask_before_contributing", True)
+    for play in plays:
+        if play.branch.stage is Stage.HELD:
+            play.reach_stage()
+
+
+@contextmanager
+def _off(plays: list[Play]) -> Iterator[None]:
+    """Stop the daemons of these for as long as the block lasts."""
+    daemons = {play.receiver.daemon.name: play.receiver.daemon for play in plays}.values()
+    for daemon in daemons:
+        daemon.stop()
+    yield
+    for daemon in daemons:
+        daemon.start()
+    for play in plays:
+        play.receiver.open()
+
+
+def fund_together(stand: Stand, amounts: dict[str, int]) -> None:
+    """Pay many addresses at once, in one block."""
+    stand.node.rpc("sendmany", "", {address: sat / SATS for address, sat in amounts.items()}, wallet=MINER)
+    stand.mine()
+
+
+def quick_wallet(daemon: ElectrumDaemon, name: str) -> Receiver:
+    """Make a wallet from a key: making a seed would take Electrum a second."""
+    master = BIP32Node.from_rootseed(hashlib.sha256(name.encode()).digest(), xtype="p2wpkh")
+    daemon.restore_wallet(master.to_xprv(net=constants.BitcoinRegtest), name)
+    return Receiver(daemon, name)
