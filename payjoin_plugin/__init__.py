@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from electrum.commands import Commands, known_commands, plugin_command
+from electrum.plugin import Plugins
 from electrum.simple_config import ConfigVar, SimpleConfig
 from electrum.util import UserFacingException
 
@@ -92,6 +93,24 @@ for _name, (_default, _help) in SETTINGS.items():
             plugin=plugin_name,
         ),
     )
+
+
+def _check_what_is_set() -> None:
+    """Have `setconfig` and `getconfig` go by the settings above.
+
+    Electrum 4.8.3 takes whatever begins with `plugins.` for the switch of a plugin: it checks nothing, shows no
+    default, and drops a fraction without a word.
+    """
+    by_prefix = Plugins.is_plugin_enabler_config_key
+    ours = frozenset(f"plugins.{plugin_name}.{name}" for name in SETTINGS)
+
+    def is_plugin_enabler_config_key(_cls: type[Plugins], key: str) -> bool:
+        return key not in ours and by_prefix(key)
+
+    Plugins.is_plugin_enabler_config_key = classmethod(is_plugin_enabler_config_key)
+
+
+_check_what_is_set()
 
 
 @plugin_command("w", plugin_name)
@@ -199,19 +218,26 @@ async def check(self: Commands, *, plugin: PayjoinPlugin) -> dict[str, Any]:
 
 
 def _say_what_is_wrong_with_arguments(name: str) -> None:
-    """Answer a missing or unknown JSON-RPC argument with a sentence; Electrum alone says "internal error"."""
+    """Answer a wrong JSON-RPC argument with a sentence; Electrum alone says "internal error"."""
     command, run = known_commands[name], getattr(Commands, name)
-    known = {*command.params, *command.options, "wallet_path"} - {"wallet"}
+    in_order = [name for name in (*command.params, *command.options) if name != "wallet"]
+    known = {*in_order, "wallet", "wallet_path"}
 
     async def guarded(self: Commands, *args: Any, **kwargs: Any) -> Any:
-        given = {*command.params[: len(args)], *kwargs}
-        if unknown := given - known - {"wallet"}:
+        if len(args) > len(in_order):
+            raise UserFacingException(f"too many arguments: {len(args)}, and there are {len(in_order)}")
+        given = dict(zip(in_order, args, strict=False)) | kwargs
+        if unknown := given.keys() - known:
             raise UserFacingException(f"unknown argument: {', '.join(sorted(unknown))}")
         if missing := [param for param in command.params if param not in given]:
             raise UserFacingException(f"missing argument: {', '.join(missing)}")
+        if not isinstance(path := given.get("wallet_path"), str | None):
+            raise UserFacingException(f"wallet_path: must be a path, not {path!r}")
+        if not isinstance(given.get("password"), str | None):
+            raise UserFacingException("password: must be a text")
         while self.daemon is not None and self.daemon._plugins is None:  # noqa: ASYNC110, SLF001
             await asyncio.sleep(0.02)  # it answers commands before it has loaded its plugins, and tells nobody
-        return await run(self, *args, **kwargs)
+        return await run(self, **given)
 
     setattr(Commands, name, guarded)
 

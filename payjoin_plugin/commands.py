@@ -42,7 +42,10 @@ class PayjoinCommands:
         """Return the open sessions, or every one, newest first."""
         if not isinstance(every, bool):
             raise UserError(f"all: must be true or false, not {every!r}")
-        return await self._of(wallet).report.rows(every=every)
+        sessions = self._of(wallet)
+        if sessions.store.unreadable is not None and not sessions.store.session_ids():
+            raise UserError(str(sessions.store.unreadable))
+        return await sessions.report.rows(every=every)
 
     @_user_facing
     async def session(self, wallet: Abstract_Wallet, session_id: object) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class Offering:
 
     def why_never(self, request: Request) -> str | None:
         """Return why this request can never offer payjoin, or None."""
+        if self._store.unreadable is not None:
+            return str(self._store.unreadable)
         if self._store.is_declined(request.get_id()):
             return _("Without payjoin, as you chose.")
         amount_sat = request.get_amount_sat()

@@ -11,6 +11,7 @@ from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
 from .client.mail import Mail
+from .client.pace import Backoff
 from .client.runner import Consent, End, Runner
 from .client.transport import HttpTransport
 from .doublespend import DoubleSpends
@@ -27,7 +28,7 @@ from .wallet.chain import ChainLookUp
 from .wallet.receiving import ElectrumReceiverWallet
 from .wallet.seams import Seams
 from .wallet.storage import WalletStore
-from .wallet.watching import ChainWatcher
+from .wallet.watching import ChainWatcher, request_paid
 from .wire.uri import append_pj
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class WalletSessions(Logger):
         self._seams = Seams(wallet, self)
         self._watcher = ChainWatcher(wallet, self._chain_changed)
         self._look_wanted = False
+        self._is_stopped = False
         self._leftovers: asyncio.Task[None] | None = None
 
     # Life. All of it on the event loop.
@@ -109,6 +111,7 @@ class WalletSessions(Logger):
 
     async def stop(self) -> None:
         """Stop every task, and unhook. The wallet may stay open."""
+        self._is_stopped = True
         self._watcher.stop()
         self._seams.remove()
         tasks = [*self._tasks.values(), *((self._leftovers,) if self._leftovers else ())]
@@ -221,26 +224,35 @@ class WalletSessions(Logger):
         uri: str | None = request.get_bip21_URI()
         return uri
 
-    def _offer(self, request: Request) -> str:
+    def _offer(self, request: Request, *, late: bool = False) -> None:
         session_id, created = self.offering.new_session(request, now())
+        if late:
+            self._late.add(session_id)  # first of all: another thread may ask for the URI at any moment
         self.store.drop_waiting(created.request_id)
         self.ledger.create(session_id, created)
         get_asyncio_loop().call_soon_threadsafe(self._run, session_id)
-        return session_id
 
     async def offer_late(self) -> None:
         """Give the requests that waited for it their session, now that the cause may have gone."""
+        if self.store.unreadable is not None:
+            return
         self.store.set_directory_keys(self._services.cache.dump())
         for request_id in self.store.waiting_requests():
             request = self.wallet.get_request(request_id)
-            if request is None or request.has_expired() or self.offering.why_never(request) is not None:
+            over = request is None or request.has_expired() or request_paid(self.wallet, request)
+            if over or self.offering.why_never(request) is not None:
                 self.store.drop_waiting(request_id)
             elif self.offering.why_not_now() is None:
-                with self.store.lock:
-                    self._late.add(self._offer(request))
-        if self._late:
+                self._offer(request, late=True)
+        backoff = Backoff()
+        while self._late and not self._is_stopped:
             made = frozenset(self._late)
-            await self.store.flush()
+            try:
+                await self.store.flush()
+            except OSError as trouble:
+                self.logger.info(f"new payjoin sessions wait for the disk: {trouble!r}")
+                await asyncio.sleep(backoff.next())
+                continue
             self._late -= made
             self.changed()
 
@@ -292,14 +304,15 @@ class WalletSessions(Logger):
         session = self.ledger.session(session_id)
         self.settling.look_at_chain(session)
         with self.store.lock:
-            if isinstance(session.state, SessionClosed):
-                if isinstance(session.state.outcome, Abort):
-                    return
+            if not isinstance(session.state, SessionClosed):
+                self.ledger.record(session, Closed(Abort()))
+            elif not isinstance(session.state.outcome, Abort):
                 status = self.report.row(session_id)["status"]
                 raise UserError(f"session_id: session {session_id} has ended already: {status}")
-            self.ledger.record(session, Closed(Abort()))
-        await self.store.flush()
-        self._stop_soon(session_id)
+        try:
+            await self.store.flush()
+        finally:
+            self._stop_soon(session_id)
 
     async def decline(self, request_id: str) -> None:
         """Make a request plain for good. Raises UserError where the sender has answered."""

@@ -7,6 +7,7 @@ trusted either: it counts as the default.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from .errors import DecodeError, UserError
@@ -23,6 +24,8 @@ DAY = 24 * 3600
 
 def _number(what: str, low: float, high: float, unit: str) -> Callable[[object], float]:
     def check(value: object) -> float:
+        if isinstance(value, Decimal):  # what Electrum's `setconfig` makes of a fraction, and cannot store
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise UserError(f"{what} must be a number from {low:,} to {high:,} {unit}, not {value!r}")
         return value
@@ -33,7 +36,8 @@ def _number(what: str, low: float, high: float, unit: str) -> Callable[[object],
 def _whole(what: str, low: int, high: int, unit: str) -> Callable[[object], int]:
     def check(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise UserError(f"{what} must be a whole number from {low:,} to {high:,} {unit}, not {value!r}")
+            shown = str(value) if isinstance(value, Decimal) else repr(value)
+            raise UserError(f"{what} must be a whole number from {low:,} to {high:,} {unit}, not {shown}")
         return value
 
     return check

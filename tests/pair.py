@@ -183,7 +183,7 @@ class Sender:
             original=psbt or made.original(),
             query=to_query(Parameters(version=2)) if query is None else query,
             reply_key=self.reply_key,
-            payee_script=BOB.script,
+            payee_script=made.outputs[0][0],
         )
         self.store.create("sender", created, role="sender", at=int(clock()))
         self.store.save_by_electrum()

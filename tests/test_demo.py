@@ -105,7 +105,7 @@ def test_whoever_interrupts_it_finds_nothing_left(tmp_path: Path) -> None:
 
 def test_when_it_fails_it_says_why_and_where_the_logs_are(tmp_path: Path) -> None:
     with running(tmp_path) as demo:
-        when_told(demo, tmp_path, "relay ")
+        when_told(demo, tmp_path, "Bob        is paid")
         [node] = [number for number, command in processes_of(tmp_path).items() if "-regtest=1" in command]
         os.kill(node, signal.SIGKILL)
         assert demo.wait() == 1

@@ -91,12 +91,19 @@ class KeyKeeper:
         return trouble
 
     async def _fetch(self, directory: str) -> KeyConfig:
-        for last in (False,) * (TRIES - 1) + (True,):
+        """Ask through one relay after another. Where none of them brings keys, it is no relay's fault."""
+        tried: list[str] = []
+        while True:
             relay = self._relays.choose(directory, now=self._clock())
+            tried.append(relay)
             try:
-                return await self._transport.fetch_keys(relay, directory)
+                keys = await self._transport.fetch_keys(relay, directory)
             except TransientError:
                 self._relays.failed(relay, now=self._clock())
-                if last:
+                if len(tried) == TRIES:
+                    for blamed in tried:
+                        self._relays.succeeded(blamed)
                     raise
-        raise AssertionError("the last try returned or raised")
+            else:
+                self._relays.succeeded(relay)
+                return keys

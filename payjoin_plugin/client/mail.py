@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import DirectoryStatus, KeysRejected, TransientError
 from ..wire.mailbox import Call, read_poll, read_post
 from ..wire.ohttp import KeyConfig
 from .directory import Relays
+
+T = TypeVar("T")
 
 
 class Transport(Protocol):
@@ -39,11 +41,7 @@ class Mail:
         """Ask a mailbox; None while nothing lies in it. Raises TransientError."""
         if self._poll_relay is None:
             self._poll_relay = self._relays.choose(directory, now=self._clock())
-        try:
-            return read_poll(call, await self._carry(self._poll_relay, directory, call))
-        except TransientError:
-            self._poll_relay = None
-            raise
+        return await self._carry(self._poll_relay, directory, call, read_poll)
 
     async def answer(self, directory: str, call: Call, *, waits: bool = False) -> None:
         """Put something into a mailbox. `waits`: it is for a v1 sender, whose request waits at the directory.
@@ -52,9 +50,10 @@ class Mail:
         """
         relay = self._relays.choose(directory, avoid=self._poll_relay, now=self._clock())
         try:
-            read_post(call, await self._carry(relay, directory, call))
+            await self._carry(relay, directory, call, read_post)
         except DirectoryStatus as status:
             if waits and _says_gone(status):
+                self._relays.succeeded(relay)  # it carried the directory's word
                 raise SenderGoneError from status
             raise
 
@@ -67,16 +66,20 @@ class Mail:
             self._relays.failed(relay, now=self._clock())
             raise
 
-    async def _carry(self, relay: str, directory: str, call: Call) -> bytes:
+    async def _carry(self, relay: str, directory: str, call: Call, read: Callable[[Call, bytes], T]) -> T:
+        """Make the call and `read` its answer. What the directory says, well carried, is no fault of the relay's."""
         try:
-            body = await self._transport.post(relay, directory, call.body)
-        except KeysRejected:
-            raise  # the directory's word, well carried by the relay
-        except TransientError:
-            self._relays.failed(relay, now=self._clock())
+            answer = read(call, await self._transport.post(relay, directory, call.body))
+        except TransientError as error:
+            if isinstance(error, KeysRejected) or (isinstance(error, DirectoryStatus) and error.inner):
+                self._relays.succeeded(relay)
+            else:
+                self._relays.failed(relay, now=self._clock())
+                if relay == self._poll_relay:
+                    self._poll_relay = None
             raise
         self._relays.succeeded(relay)
-        return body
+        return answer
 
 
 def _says_gone(status: DirectoryStatus) -> bool:

@@ -102,8 +102,7 @@ class WalletStore:
 
     def raw_log(self, session_id: str) -> object:
         """Return a log as it is stored; do not change it. Raises UnreadableLog where nothing here can be read."""
-        if self.unreadable:
-            raise self.unreadable
+        self._check_readable()
         return self._sessions()[session_id]
 
     def create(self, session_id: str, *, role: str, record: Mapping[str, Any]) -> None:
@@ -210,8 +209,7 @@ class WalletStore:
     def set_directory_keys(self, keys: Mapping[str, Any]) -> None:
         """Store the directories' keys. They can be fetched again: Electrum's next save takes them, none of ours."""
         with self.lock:
-            if self.unreadable:
-                raise self.unreadable
+            self._check_readable()
             self._storage.setdefault("version", VERSION)
             self._storage["directory_keys"] = _plain(keys)
 
@@ -246,6 +244,10 @@ class WalletStore:
 
     # How it is read and written
 
+    def _check_readable(self) -> None:
+        if self.unreadable is not None:  # a new one each time: one that is raised again and again grows
+            raise UnreadableLog(str(self.unreadable), newer=self.unreadable.newer)
+
     def _sessions(self) -> Mapping[str, object]:
         return self._to_read("sessions")
 
@@ -255,8 +257,7 @@ class WalletStore:
 
     def _to_write(self, name: str, default: object) -> Any:
         """Return a part of the storage that the caller, who holds the lock, is about to change."""
-        if self.unreadable:
-            raise self.unreadable
+        self._check_readable()
         self._storage.setdefault("version", VERSION)
         part = self._storage.setdefault(name, default)
         self._barrier.mark()

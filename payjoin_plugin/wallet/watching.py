@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from electrum.bitcoin import address_to_script, script_to_scripthash
-from electrum.transaction import PartialTransaction, Transaction
+from electrum.transaction import Transaction
 from electrum.util import EventListener, event_listener, get_asyncio_loop
 
 from ..session.outcome import Seen
@@ -142,7 +142,7 @@ def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:
 
 def _seen(wallet: Abstract_Wallet, txid: str, script: bytes, since_height: int) -> Seen | None:
     tx: Any = wallet.db.get_transaction(txid)
-    if tx is None or isinstance(tx, PartialTransaction) or not _is_visible(wallet, txid, since_height):
+    if tx is None or not _is_visible(wallet, txid, since_height):
         return None
     return Seen(
         txid=txid,

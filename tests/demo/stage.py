@@ -125,6 +125,11 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
     page.entry("relay", f"{mailroom.relay_url}   carries them, so that the directory never sees who writes")
     page.entry("", f"Both are {maker}.")
 
+    cli = stand.payjoin_cli("alice", ALICES_COIN) if rust else None
+    alice = Payer(stand, "alice") if cli else Payer.create(stand, "alice", Funds("p2wpkh", ALICES_COIN))
+    sender = f"payjoin-cli {peers.VERSIONS['payjoin-cli']}" if rust else "this project's test sender"
+    page.entry("Alice", f"pays. She has {sender} and a wallet of the node.")
+
     archive = build_zip(ROOT)
     settings: dict[str, object] = {
         "plugins.payjoin.directories": [mailroom.directory_url],
@@ -136,18 +141,11 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
         f"is paid. He has Electrum {electrum_part.VERSION}, the daemon, with {archive.name}: built just now, "
         "installed, and authorized with a plugin password, as a user does it.",
     )
+    # A wallet that still subscribes to its addresses while a block comes may never hear of a payment in that block:
+    # ElectrumX then keeps the history that it read before.
+    daemon.wait_synced()
     stand.fund(daemon, *BOBS_COINS)
-    bob = Receiver(daemon, "wallet")
-
-    if rust:
-        cli = stand.payjoin_cli("alice", ALICES_COIN)
-        alice = Payer(stand, "alice")
-        page.entry("Alice", f"pays. She has payjoin-cli {peers.VERSIONS['payjoin-cli']} and a wallet of the node.")
-    else:
-        cli = None
-        alice = Payer.create(stand, "alice", Funds("p2wpkh", ALICES_COIN))
-        page.entry("Alice", "pays. She has this project's test sender and a wallet of the node.")
-    return Stage(stand, bob, alice, mailroom.relay_url, cli)
+    return Stage(stand, Receiver(daemon, "wallet"), alice, mailroom.relay_url, cli)
 
 
 def _python_mailroom(stand: Stand, stack: ExitStack) -> PythonMailroom:

@@ -11,6 +11,7 @@ a model of an Electrum server, and nothing leaves the machine.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -118,12 +119,16 @@ class House:
         self.plugin = self.plugins.load_payjoin()
         self.gui = ElectrumGui(config=self.config, daemon=self.daemon, plugins=self.plugins)
         self.daemon.gui_object = self.gui
+        self._numbers = itertools.count()
+        self._steps: list[Step] = []
         self.rung: list[str] = []
         """Every notification of every window."""
 
     def open(self, name: str, *coins: int, password: str | None = None, text: str | None = None) -> Resident:
         """Make a wallet, and open its window."""
-        wallet = make_wallet(self.folder, name, on_disk=True, password=password, text=text)
+        folder = self.folder / str(next(self._numbers))
+        folder.mkdir()
+        wallet = make_wallet(folder, name, on_disk=True, password=password, text=text)
         fund(wallet, *coins, address=wallet.get_receiving_addresses()[-1])
         wallet.save_db()
         return self.move_in(wallet)
@@ -167,14 +172,19 @@ class House:
     def answers(self, *steps: Step) -> list[Dialog]:
         """Do one of `steps` to each modal dialog that opens from now on; return what they said, as they come."""
         seen: list[Dialog] = []
-        waiting = list(steps)
+        self._steps = list(steps)
 
         def look() -> None:
             dialog = self.gui.app.activeModalWidget()
-            if dialog is not None and dialog.isVisible() and waiting:
+            if dialog is not None and dialog.isVisible() and self._steps:
                 seen.append(Dialog.read(dialog))
-                waiting.pop(0)(dialog)
-            if waiting:
+                try:
+                    self._steps.pop(0)(dialog)
+                except BaseException:
+                    self._steps.clear()
+                    dialog.reject()
+                    raise
+            if self._steps:
                 QTimer.singleShot(20, look)
 
         QTimer.singleShot(20, look)
@@ -184,6 +194,7 @@ class House:
 
     def tidy(self) -> None:
         """Close the windows and wallets, and be as at the start."""
+        self._steps.clear()
         for window in list(self.gui.windows):
             self.close_window(window)
         for name in SETTINGS:
@@ -216,6 +227,8 @@ class House:
         run(self.plugin.services.stop())
         self.plugin.close()
         run(self.mailroom.stop())
+        self.plugins.stop()
+        self.plugins.join(5)
         electrum_network._INSTANCE = None
         self.settle(0.05)
 

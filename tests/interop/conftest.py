@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from electrum import constants
+from electrum.bip32 import BIP32Node
 
 from tests.interop.receiver import Receiver
+from tests.sender.payer import Payer
 from tests.stand import http
 from tests.stand.mailroom import RealMailroom
 from tests.stand.missing import MissingPart
+from tests.stand.node import MINER, SATS
 from tests.stand.stand import Stand
 
 ROOT = Path(__file__).parent.parent.parent
@@ -109,10 +115,50 @@ def own_receiver(stand: Stand, plugin_zip: Path) -> Iterator[Callable[..., Recei
         receiver.daemon.stop()
 
 
+@pytest.fixture(scope="session")
+def payer(stand: Stand) -> Payer:
+    """A customer with a coin for each of many payments, that has a change left."""
+    payer = Payer.create(stand, "payer")
+    fund_together(stand, {payer.address(): 150_000 for _ in range(60)})
+    return payer
+
+
+def fund_together(stand: Stand, amounts: dict[str, int]) -> None:
+    """Pay many addresses at once, in one block."""
+    stand.node.rpc("sendmany", "", {address: sat / SATS for address, sat in amounts.items()}, wallet=MINER)
+    stand.mine()
+
+
+@contextmanager
+def setting(receiver: Receiver, name: str, value: object) -> Iterator[None]:
+    """Have a setting of the plugin otherwise for as long as the block lasts."""
+    key = f"plugins.payjoin.{name}"
+    before = receiver.daemon.getconfig(key)
+    receiver.daemon.setconfig(key, value)
+    try:
+        yield
+    finally:
+        receiver.daemon.setconfig(key, before)
+
+
+def master_key(name: str) -> str:
+    """Return the private master key of a segwit wallet. Restored, it is there at once; a new seed takes a second."""
+    master = BIP32Node.from_rootseed(hashlib.sha256(name.encode()).digest(), xtype="p2wpkh")
+    return str(master.to_xprv(net=constants.BitcoinRegtest))
+
+
 def new_wallet(stand: Stand, daemon: Receiver, *coins: int, password: str | None = None) -> Receiver:
     """Make another wallet in a daemon, with confirmed coins."""
     found = Receiver(daemon.daemon, f"wallet-{next(NUMBER)}", password)
-    daemon.daemon.create_wallet(found.wallet, password=password)
+    daemon.daemon.restore_wallet(master_key(found.wallet), found.wallet, password=password)
     if coins:
         stand.fund(daemon.daemon, *coins, wallet=found.wallet)
+    return found
+
+
+def new_lightning_wallet(stand: Stand, daemon: Receiver, *coins: int) -> Receiver:
+    """Make a wallet of a new seed, as people do: only such a one has lightning."""
+    found = Receiver(daemon.daemon, f"wallet-{next(NUMBER)}")
+    daemon.daemon.create_wallet(found.wallet)
+    stand.fund(daemon.daemon, *coins, wallet=found.wallet)
     return found

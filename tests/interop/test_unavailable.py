@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.interop.conftest import new_wallet, settings_for, warm_up
+from tests.interop.conftest import new_lightning_wallet, new_wallet, settings_for, warm_up
 from tests.interop.receiver import Receiver
 from tests.interop.sender import (
     AMOUNT,
@@ -30,14 +31,14 @@ OFFLINE = "Electrum is offline."
 
 @pytest.fixture(scope="module")
 def shop(stand: Stand, daemon: Receiver) -> Receiver:
-    """A wallet with coins, for the tests that leave it as it was."""
-    return new_wallet(stand, daemon, 1_000_000)
+    """A wallet with a coin, for the tests that leave it as it was."""
+    return new_lightning_wallet(stand, daemon, 1_000_000)
 
 
 def why_plain(request: dict[str, Any]) -> str:
     """Check that a request has a plain URI and nothing but a reason under `payjoin`; return the reason."""
     assert request["URI"].startswith(f"bitcoin:{request['address']}?")
-    assert "pj" not in request["URI"]
+    assert not re.search("[?&](pj|pjos)=", request["URI"])
     assert list(request["payjoin"]) == ["unavailable"]
     return str(request["payjoin"]["unavailable"])
 
@@ -65,7 +66,7 @@ def test_a_wallet_without_a_coin_offers_payjoin_as_soon_as_one_is_confirmed(stan
     assert_paid_by_payjoin(stand, poor, second, sender, sender.send(second["URI"]))
     first = poor.get_request(first["request_id"])
     assert first["status"] == PAID
-    assert "pj" not in first["URI"]
+    assert "pj=" not in first["URI"]
     assert [row["request_id"] for row in poor.rpc("payjoin_sessions", all=True)] == [second["request_id"]]
 
 
@@ -158,25 +159,27 @@ def test_lightning_requests_are_left_alone(shop: Receiver) -> None:
 
 @pytest.fixture
 def change(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> Iterator[Callable[..., None]]:
-    """Start the daemon anew, offline or with other settings: `change(online=True, directories=[…])`."""
+    """Start the daemon anew, offline or with other directories: `change(online=True, directories=[…])`."""
     server = mortal.daemon.server
+    right = settings_for(stand, ohttp_relays=[second_mailroom.relay_url])
 
-    def start(*, online: bool = True, **settings: object) -> None:
+    def start(*, online: bool = True, directories: list[str]) -> None:
         mortal.daemon.stop()
         mortal.daemon.server = server if online else None
-        changed = settings_for(stand, **{"ohttp_relays": [second_mailroom.relay_url], **settings})
-        for key, value in changed.items():
-            mortal.daemon.setconfig(key, value)
-        mortal.daemon.start()
+        mortal.daemon.setconfig("plugins.payjoin.directories", directories)
+        mortal.restart()
 
     yield start
-    start()
+    if mortal.daemon.server is None:
+        start(directories=[stand.mailroom.directory_url])
+    for key, value in right.items():
+        mortal.daemon.setconfig(key, value)
 
 
 def test_no_way_to_the_directory(stand: Stand, mortal: Receiver, change: Callable[..., None]) -> None:
     merchant = new_wallet(stand, mortal, 1_000_000)
     sender = new_sender(stand)
-    change(online=False)
+    change(online=False, directories=[stand.mailroom.directory_url])
     merchant.open()
     early = merchant.request(AMOUNT)
     assert why_plain(early) == OFFLINE
@@ -198,7 +201,7 @@ def test_no_way_to_the_directory(stand: Stand, mortal: Receiver, change: Callabl
 
     merchant.daemon.setconfig("plugins.payjoin.directories", [stand.mailroom.directory_url])
     early = merchant.with_payjoin(early["request_id"])
-    assert "pj" not in merchant.get_request(late["request_id"])["URI"]
+    assert "pj=" not in merchant.get_request(late["request_id"])["URI"]
     assert_paid_by_payjoin(stand, merchant, early, sender, sender.send(early["URI"]))
 
 

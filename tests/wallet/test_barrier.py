@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +37,16 @@ def events_on_disk(wallet: Abstract_Wallet) -> list[str]:
     return [record["event"] for record in log["events"]]
 
 
-class SavingThread:
-    """Notes on which thread Electrum is made to write."""
+class Saving:
+    """Notes on which thread Electrum is made to write, each time."""
 
     def __init__(self, wallet: Abstract_Wallet) -> None:
-        self.ident: int | None = None
+        self.threads: list[int] = []
         self._save = wallet.save_db
         wallet.save_db = self
 
     def __call__(self) -> None:
-        self.ident = threading.get_ident()
+        self.threads.append(threading.get_ident())
         self._save()
 
 
@@ -66,6 +69,43 @@ def test_a_second_flush_saves_nothing(store: WalletStore) -> None:
     run(store.flush())
     run(store.flush())
     assert store.saves == 1
+
+
+def test_writing_what_is_there_already_needs_no_save(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    store.set_waiting("r", 5)
+    wallet.save_db()
+    store.set_waiting("r", 5)
+    run(store.flush())
+    assert store.saves == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: store.create("s2", role="receiver", record=created_record()),
+        lambda store: store.append("s1", POSTED),
+        lambda store: store.set_waiting("r", 5),
+        lambda store: store.drop_waiting("waits"),
+        lambda store: store.decline("r"),
+        lambda store: store.forget_request("waits"),
+        lambda store: store.mark_seen(["a:0"], "s1"),
+        lambda store: store.mark_exposed(["a:0"]),
+        lambda store: store.coin_secret(),
+        lambda store: store.keep_original("bb", "0200", session_id="s1", request_id="r", label="", at=1),
+        lambda store: store.drop_original("aa"),
+    ],
+    ids=["create", "append", "wait", "drop", "decline", "forget", "seen", "exposed", "secret", "keep", "drop original"],
+)
+def test_each_kind_of_write_alone_is_worth_a_save(
+    wallet: Abstract_Wallet, store: WalletStore, write: Callable[[WalletStore], object]
+) -> None:
+    store.set_waiting("waits", 5)
+    store.keep_original("aa", "0200", session_id="s1", request_id="r", label="", at=1)
+    wallet.save_db()
+    write(store)
+    run(store.flush())
+    assert store.saves == 1
+    assert json.loads(reopen(wallet).db.dump()) == json.loads(wallet.db.dump())
 
 
 def test_what_only_electrum_has_changed_is_not_our_business(wallet: Abstract_Wallet, store: WalletStore) -> None:
@@ -120,15 +160,15 @@ def test_what_is_recorded_during_a_save_waits_for_the_next_one(wallet: Abstract_
 
 
 def test_the_loop_goes_on_during_a_save(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    saving = SavingThread(wallet)
+    saving = Saving(wallet)
 
     async def loop_thread() -> int:
         return threading.get_ident()
 
     store.append("s1", POSTED)
     run(store.flush())
-    assert saving.ident is not None
-    assert saving.ident != run(loop_thread())
+    (thread,) = saving.threads
+    assert thread != run(loop_thread())
 
 
 def test_a_thread_without_a_loop_flushes_too(wallet: Abstract_Wallet, store: WalletStore) -> None:
@@ -140,6 +180,7 @@ def test_a_thread_without_a_loop_flushes_too(wallet: Abstract_Wallet, store: Wal
 
 def test_a_disk_that_refuses_is_said_to_everybody_who_waits(wallet: Abstract_Wallet, store: WalletStore) -> None:
     path, wallet.storage.path = wallet.storage.path, str(Path(wallet.storage.path).parent / "gone" / "wallet")
+    saving = Saving(wallet)
     with wallet.db.lock:
         store.append("s1", POSTED)
         flushes = [asyncio.run_coroutine_threadsafe(store.flush(), util.get_asyncio_loop()) for _ in range(3)]
@@ -147,6 +188,7 @@ def test_a_disk_that_refuses_is_said_to_everybody_who_waits(wallet: Abstract_Wal
     for flush in flushes:
         with pytest.raises(OSError, match="gone"):
             flush.result(timeout=10)
+    assert len(saving.threads) == 1
     assert store.saves == 0
     wallet.storage.path = path
     run(store.flush())
@@ -172,21 +214,35 @@ def test_a_file_that_somebody_else_wrote_to_is_an_error_of_the_disk(tmp_path: Pa
         run(store.flush())
 
 
-def test_a_cancelled_caller_does_not_stop_the_save(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    async def cancelled_while_it_waits() -> None:
-        caller = asyncio.ensure_future(store.flush())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        caller.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-
+def test_a_cancelled_caller_does_not_stop_the_save_for_the_others(wallet: Abstract_Wallet, store: WalletStore) -> None:
     with wallet.db.lock:
         store.append("s1", POSTED)
-        run(cancelled_while_it_waits())
-    run(store.flush())  # waits for the save that is under way, or finds it done
+        one, other = (asyncio.run_coroutine_threadsafe(store.flush(), util.get_asyncio_loop()) for _ in range(2))
+        settle()
+        one.cancel()
+        settle()
+    other.result(timeout=10)
+    assert one.cancelled()
     assert store.saves == 1
     assert events_on_disk(wallet) == ["created", "posted_proposal"]
+
+
+def test_what_is_recorded_just_after_a_save_is_not_taken_for_saved(wallet: Abstract_Wallet, store: WalletStore) -> None:
+    async def record_before_the_loop_hears_of_the_save() -> None:
+        first = asyncio.ensure_future(store.flush())
+        for _ in range(3):
+            await asyncio.sleep(0)  # until the save is handed to its thread
+        while store.saves == 0:
+            time.sleep(0.001)  # noqa: ASYNC251  the loop stands still, so that it does not hear of the save
+        assert not first.done()
+        store.append("s1", POSTED)
+        await store.flush()
+        await first
+
+    store.append("s1", POSTED)
+    run(record_before_the_loop_hears_of_the_save())
+    assert store.saves == 2
+    assert events_on_disk(wallet) == ["created", "posted_proposal", "posted_proposal"]
 
 
 def test_a_closed_wallets_file_is_not_written_any_more(wallet: Abstract_Wallet, store: WalletStore) -> None:

@@ -130,6 +130,9 @@ def test_a_connection_that_ends_is_unreachable_and_the_next_is_asked_one_by_one(
     two.session(1).on_batch = two.session(0).on_batch
     two.ask()
     assert len(two.session(1).batches) == 2
+    del two.network.interfaces["other"]
+    two.ask()
+    assert len(two.session(0).batches) == 1
 
 
 def test_a_connection_that_ends_between_single_questions_is_unreachable(one: Setting) -> None:

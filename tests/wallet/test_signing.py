@@ -26,7 +26,7 @@ def proposal_of(folder: Path, sender: Abstract_Wallet, **details: Any) -> tuple[
 def test_a_locked_wallet_does_not_sign(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
     assert receiver.electrum.locked()
-    with pytest.raises(Locked):
+    with pytest.raises(Locked, match="is locked"):
         run(receiver.electrum.sign(unsigned, outpoints, password=None))
 
 
@@ -34,7 +34,7 @@ def test_a_password_signs_once(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
     assert parse(run(receiver.electrum.sign(unsigned, outpoints, password=PASSWORD))).inputs()[0].is_complete()
     assert receiver.electrum.locked()
-    with pytest.raises(Locked):
+    with pytest.raises(Locked, match="is locked"):
         run(receiver.electrum.sign(unsigned, outpoints, password=None))
 
 

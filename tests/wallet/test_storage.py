@@ -197,9 +197,9 @@ def test_ten_thousand_logs_are_indexed_in_less_than_the_time_that_opening_may_ta
         for number in range(10_000)
     }
     plugin_storage(wallet)["sessions"] = sessions
-    start = time.perf_counter()
+    start = time.thread_time()
     store = store_of(wallet)
-    assert time.perf_counter() - start < 0.2
+    assert time.thread_time() - start < 0.2
     assert store.session_of_request(f"{9_999:010x}") == f"{9_999:016x}"
 
 

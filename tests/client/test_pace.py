@@ -1,0 +1,99 @@
+"""How fast a session asks. Time jumps."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from itertools import pairwise
+
+import pytest
+
+from payjoin_plugin.client.pace import FIRST_WAIT, JITTER, LONGEST_GAP, LONGEST_WAIT, MEAN_GAP, QUICK, Backoff, Pace
+from tests.helpers import clock, jumping
+
+LONG_POLL = 30.0
+
+
+async def gap_after(pace: Pace, took: float) -> float:
+    """Seconds between an answer that took so long and the next poll."""
+    await pace.before_poll(clock())
+    pace.answered(clock() + took)
+    before = clock()
+    await pace.before_poll(clock())
+    return clock() - before
+
+
+@jumping
+async def test_the_first_poll_goes_out_at_once() -> None:
+    before = clock()
+    await Pace().before_poll(clock())
+    assert clock() == before
+
+
+@jumping
+async def test_after_a_long_poll_the_next_one_goes_out_at_once() -> None:
+    assert await gap_after(Pace(), LONG_POLL) == 0
+    assert await gap_after(Pace(), QUICK) == 0
+
+
+@jumping
+async def test_after_quick_answers_the_gaps_are_random_with_a_mean_of_five_seconds() -> None:
+    random.seed(77)
+    gaps = [await gap_after(Pace(), 0.01) for _ in range(3000)]
+    assert 0.9 * MEAN_GAP < statistics.mean(gaps) < 1.1 * MEAN_GAP
+    assert max(gaps) == pytest.approx(LONGEST_GAP)
+
+
+@jumping
+async def test_a_gap_is_waited_once() -> None:
+    pace = Pace()
+    assert await gap_after(pace, 0.01) > 0
+    pace.answered(clock() + LONG_POLL)
+    before = clock()
+    await pace.before_poll(clock())
+    assert clock() == before
+
+
+@jumping
+async def test_the_time_in_the_gap_is_not_taken_for_a_long_poll() -> None:
+    pace = Pace()
+    await gap_after(pace, 0.01)
+    pace.answered(clock() + 0.01)
+    before = clock()
+    await pace.before_poll(clock())
+    assert clock() > before
+
+
+@jumping
+async def test_a_poll_that_failed_makes_no_gap() -> None:
+    pace = Pace()
+    await pace.before_poll(clock())
+    before = clock()
+    await pace.before_poll(clock())
+    assert clock() == before
+
+
+def test_failures_are_waited_for_longer_and_longer() -> None:
+    random.seed(77)
+    series = [[backoff.next() for _ in range(20)] for backoff in (Backoff() for _ in range(500))]
+    means = [statistics.mean(waits) for waits in zip(*series, strict=True)]
+    assert means[0] == pytest.approx(FIRST_WAIT, rel=0.1)
+    assert means[1] == pytest.approx(FIRST_WAIT * 1.5, rel=0.1)
+    assert means[-1] == pytest.approx(LONGEST_WAIT, rel=0.1)
+    assert all(earlier < later * 1.1 for earlier, later in pairwise(means))
+
+
+def test_no_wait_leaves_its_bounds() -> None:
+    random.seed(77)
+    for _ in range(500):
+        backoff = Backoff()
+        assert FIRST_WAIT * (1 - JITTER) <= backoff.next() <= FIRST_WAIT * (1 + JITTER)
+        assert all(0 < backoff.next() <= LONGEST_WAIT * (1 + JITTER) for _ in range(30))
+
+
+def test_after_a_success_the_waits_begin_anew() -> None:
+    backoff = Backoff()
+    for _ in range(20):
+        backoff.next()
+    backoff.reset()
+    assert backoff.next() <= FIRST_WAIT * (1 + JITTER)

@@ -1,0 +1,240 @@
+"""How a session ends when somebody does not do their part: our test sender where payjoin-cli cannot play it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payjoin_plugin.errors import ErrorReplyReceived
+from tests.interop.conftest import COINS, new_wallet, setting, settings_for
+from tests.interop.mailboxes import written
+from tests.interop.receiver import Receiver
+from tests.interop.sender import AMOUNT, is_seen_as_paid, new_sender
+from tests.sender.payer import Payer
+from tests.sender.payment import AS_USUAL, Terms, V2Payment, prepare
+from tests.stand.electrum_daemon import ElectrumError
+from tests.stand.node import NodeError
+from tests.stand.payjoin_cli import txid_of
+from tests.stand.processes import wait_until
+from tests.stand.stand import Stand
+
+pytestmark = pytest.mark.timeout(240)
+
+LIFE = 15
+"""Seconds until a request expires that is to expire: enough for what comes before."""
+PASSWORD = "secret of the till"
+UNTIL_ASKED = "ask_before_contributing"
+BY_ITSELF = "broadcast_original_by_itself"
+
+
+@pytest.fixture(scope="module")
+def shop(stand: Stand, plugin_zip: Path) -> Receiver:
+    """A daemon whose settings are changed here; each test has its own wallet in it."""
+    return Receiver(stand.electrum("endings", plugin=plugin_zip, settings=settings_for(stand)), "wallet")
+
+
+@pytest.fixture
+def merchant(stand: Stand, shop: Receiver) -> Receiver:
+    return new_wallet(stand, shop, *COINS)
+
+
+def pay(payer: Payer, request: dict[str, Any], terms: Terms = AS_USUAL) -> V2Payment:
+    """Sign a payment of a request; nothing leaves yet."""
+    return prepare(payer, request["URI"], relay=payer.stand.mailroom.relay_url, terms=terms)
+
+
+def session_of(request: dict[str, Any]) -> str:
+    return str(request["payjoin"]["session_id"])
+
+
+def hold(payer: Payer, receiver: Receiver, **params: object) -> tuple[dict[str, Any], V2Payment]:
+    """Bring a session to where it holds an original and waits for the user."""
+    request = receiver.payjoin_request(AMOUNT, **params)
+    payment = pay(payer, request)
+    payment.post()
+    receiver.until(session_of(request), stage="waiting_for_wallet", reason="needs_approval")
+    return request, payment
+
+
+def txid_of_original(payment: V2Payment) -> str:
+    return str(payment.payer.node.rpc("decoderawtransaction", payment.original_transaction.hex())["txid"])
+
+
+def is_at_node(stand: Stand, txid: str) -> bool:
+    """Tell whether the node has a transaction, in the mempool or in a block."""
+    try:
+        stand.node.rpc("getrawtransaction", txid)
+    except NodeError:
+        return False
+    return True
+
+
+# Double spends
+
+
+def test_a_double_spend_before_the_answer_is_the_users_to_judge(stand: Stand, merchant: Receiver, payer: Payer) -> None:
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant)
+        payment.spend_otherwise()
+        merchant.until(session_of(request), stage="waiting_for_wallet", reason="double_spend")
+        assert merchant.events(session_of(request))[-1] == "AcceptedOriginal"
+
+        merchant.rpc("payjoin_answer", session_id=session_of(request))
+        payment.wait()
+        merchant.until(session_of(request), stage="waiting_for_broadcast", reason="double_spend")
+    stand.mine()
+    session = merchant.until(session_of(request), status="failed")
+    assert session["events"][-1]["detail"] == "The sender's coins were spent elsewhere"
+
+
+def test_a_double_spend_without_the_users_word_gets_no_answer(stand: Stand, merchant: Receiver, payer: Payer) -> None:
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant)
+        before = written(stand)
+        payment.spend_otherwise()
+        merchant.until(session_of(request), reason="double_spend")
+    # Nothing else keeps it back any more, and it stays where it is.
+    other = merchant.payjoin_request(AMOUNT)
+    pay(payer, other).fetch()
+    assert merchant.session(session_of(request))["reason"] == "double_spend"
+    merchant.rpc("payjoin_abort", session_id=session_of(request))
+    mailboxes_of_the_other = 2
+    assert len(written(stand) - before) == mailboxes_of_the_other
+
+
+def test_a_double_spend_that_was_mined_while_electrum_was_closed_ends_the_session(
+    stand: Stand, shop: Receiver, merchant: Receiver, payer: Payer
+) -> None:
+    request = merchant.payjoin_request(AMOUNT)
+    payment = pay(payer, request)
+    payment.fetch()
+    merchant.daemon.stop()
+    txid = payment.spend_otherwise()
+    stand.mine()
+    merchant.restart()
+    session = merchant.until(session_of(request), status="failed")
+    assert session["confirmations"] is None
+    assert txid not in merchant.get_request(request["request_id"])["tx_hashes"]
+
+
+# Expiry
+
+
+def test_a_payjoin_that_comes_after_expiry_counts(stand: Stand, merchant: Receiver, payer: Payer) -> None:
+    with setting(merchant, BY_ITSELF, value=False):
+        request = merchant.payjoin_request(AMOUNT, expiry=LIFE)
+        payment = pay(payer, request)
+        payment.fetch()
+        merchant.until(session_of(request), status="expired")
+        assert not is_at_node(stand, txid_of_original(payment))
+        txid = payment.broadcast_payjoin()
+        assert merchant.until(session_of(request), status="completed")["payjoin_txid"] == txid
+
+
+def test_an_expired_original_is_broadcast_by_hand_where_the_setting_is_off(
+    stand: Stand, merchant: Receiver, payer: Payer
+) -> None:
+    with setting(merchant, BY_ITSELF, value=False), setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant, expiry=LIFE)
+        session = merchant.until(session_of(request), status="expired")
+        assert (session["stage"], session["reason"]) == (None, None)
+        txid = txid_of_original(payment)
+        assert not is_at_node(stand, txid)
+        for _ in range(2):  # the second time it is out already
+            assert merchant.rpc("payjoin_broadcast_original", session_id=session_of(request)) == txid
+        merchant.until(session_of(request), status="paid_without_payjoin", confirmations=0)
+        assert merchant.rpc("payjoin_broadcast_original", session_id=session_of(request)) == txid
+
+
+def test_an_expired_session_is_settled_when_electrum_opens_and_an_aborted_one_is_not_broadcast(
+    stand: Stand, merchant: Receiver, payer: Payer
+) -> None:
+    with setting(merchant, UNTIL_ASKED, value=True):
+        aborted, given_up = hold(payer, merchant, expiry=LIFE)
+        expired, lost = hold(payer, merchant, expiry=LIFE)
+        merchant.rpc("payjoin_abort", session_id=session_of(aborted))
+        merchant.daemon.stop()
+        expires_at = expired["time"] + LIFE
+        wait_until(lambda: time.time() > expires_at, what="both have expired")
+        merchant.restart()
+        merchant.until(session_of(expired), status="paid_without_payjoin")
+        assert is_at_node(stand, txid_of_original(lost))
+        assert not is_at_node(stand, txid_of_original(given_up))
+        assert merchant.session(session_of(aborted))["status"] == "aborted"
+
+
+def test_an_original_whose_coins_are_being_spent_otherwise_is_not_broadcast_at_expiry(
+    stand: Stand, merchant: Receiver, payer: Payer
+) -> None:
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant, expiry=LIFE)
+        payment.spend_otherwise(fee_sat=200)  # the original would replace it
+        merchant.until(session_of(request), status="expired", reason="double_spend")
+        stand.mine()
+        merchant.until(session_of(request), status="failed")
+        assert not is_at_node(stand, txid_of_original(payment))
+
+
+# Failure
+
+
+def test_after_a_failure_the_senders_payment_is_broadcast(stand: Stand, merchant: Receiver, payer: Payer) -> None:
+    with setting(merchant, "max_receiver_fee_sat", value=0):
+        request = merchant.payjoin_request(AMOUNT)
+        payment = pay(payer, request, Terms(offer_sat=0))
+        with pytest.raises(ErrorReplyReceived) as refused:
+            payment.fetch()
+    assert refused.value.code == "not-enough-money"
+    session = merchant.until(session_of(request), status="failed", confirmations=0)
+    assert session["reason"] == "costs_too_much"
+    assert is_at_node(stand, txid_of_original(payment))
+    merchant.until_request(request["request_id"], is_seen_as_paid, "Electrum says so too")
+
+
+# The wallet is not ready
+
+
+def test_a_locked_wallet_answers_with_the_password_for_this_once(stand: Stand, shop: Receiver) -> None:
+    locked = new_wallet(stand, shop, *COINS, password=PASSWORD)
+    request = locked.payjoin_request(AMOUNT)
+    run = new_sender(stand).send(request["URI"])
+    locked.until(session_of(request), stage="waiting_for_wallet", reason="locked")
+    with pytest.raises(ElectrumError, match="Incorrect password"):
+        locked.rpc("payjoin_answer", session_id=session_of(request), password="guessed")
+    locked.rpc("payjoin_answer", session_id=session_of(request), password=PASSWORD)
+    txid = txid_of(run)
+    assert locked.until(session_of(request), status="completed")["payjoin_txid"] == txid
+
+    again = locked.payjoin_request(AMOUNT)
+    new_sender(stand).send(again["URI"])
+    locked.until(session_of(again), stage="waiting_for_wallet", reason="locked")
+
+
+def test_a_coin_that_is_confirmed_while_the_sender_waits_is_added(stand: Stand, shop: Receiver) -> None:
+    merchant = new_wallet(stand, shop, 1_000_000)
+    request = merchant.payjoin_request(AMOUNT)
+    (coin,) = merchant.rpc("listunspent")
+    merchant.rpc("freeze_utxo", coin=f"{coin['prevout_hash']}:{coin['prevout_n']}")
+    run = new_sender(stand).send(request["URI"])
+    merchant.until(session_of(request), stage="waiting_for_wallet", reason="no_coin")
+    stand.fund(merchant.daemon, 2_000_000, wallet=merchant.wallet)
+    txid = txid_of(run)
+    session = merchant.until(session_of(request), status="completed")
+    assert (session["payjoin_txid"], session["contributed_sat"]) == (txid, 2_000_000)
+
+
+def test_a_wallet_that_gets_no_coin_lets_the_original_through_in_time(
+    stand: Stand, shop: Receiver, payer: Payer
+) -> None:
+    merchant = new_wallet(stand, shop, 1_000_000)
+    request = merchant.payjoin_request(AMOUNT, expiry=LIFE)
+    (coin,) = merchant.rpc("listunspent")
+    merchant.rpc("freeze_utxo", coin=f"{coin['prevout_hash']}:{coin['prevout_n']}")
+    payment = pay(payer, request)
+    payment.post()
+    merchant.until(session_of(request), reason="no_coin")
+    merchant.until(session_of(request), status="paid_without_payjoin", confirmations=0)
+    assert is_at_node(stand, txid_of_original(payment))

@@ -1,0 +1,349 @@
+"""A real Electrum wallet is paid by payjoin: from its own receive request to the transaction that it sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from payjoin_plugin.bip78.original import ChainFacts, Original
+from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
+from payjoin_plugin.errors import UserError
+from payjoin_plugin.wire.uri import parse
+from tests.mailroom.faults import Hold
+from tests.merchant import AMOUNT, COINS, Merchant, endpoint_of, on_electrums_loop, shop
+from tests.session.test_pair import HAPPY
+from tests.wallet.wallets import PASSWORD, electrum_running
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+async def pay(merchant: Merchant, uri: str, amount_sat: int = AMOUNT) -> str:
+    """Pay a request and let the merchant's wallet see it; return the payjoin's txid."""
+    sender = merchant.shop.sender(uri, amount_sat)
+    await sender.run()
+    return merchant.sees(sender.payjoin())
+
+
+# One payjoin
+
+
+@on_electrums_loop
+async def test_a_request_is_paid_by_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        before = sum(merchant.wallet.get_balance())
+        session_id, uri = merchant.offer()
+        txid = await pay(merchant, uri)
+        row = await merchant.until_row(session_id, status="completed")
+        assert merchant.events(session_id) == [*HAPPY, "Closed"]
+        assert row["payjoin_txid"] == txid
+        assert row["contributed_sat"] in COINS
+        assert row["confirmations"] == 0
+        assert sum(merchant.wallet.get_balance()) == before + AMOUNT - row["receiver_fee_sat"]
+
+
+@on_electrums_loop
+async def test_a_payjoin_costs_one_save_and_one_question(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        assert merchant.sessions.store.saves == 0
+        await pay(merchant, uri)
+        await merchant.until_row(session_id, status="completed")
+        assert merchant.sessions.store.saves == 1
+        assert merchant.batches == 1
+
+
+@on_electrums_loop
+async def test_a_request_and_its_session_are_on_disk_before_the_uri_is_shown(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _ = merchant.offer()
+        assert merchant.events_on_disk(session_id) == ["created"]
+
+
+@on_electrums_loop
+async def test_the_answer_is_on_disk_before_it_is_posted(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        hold = Hold()
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        mailbox = endpoint_of(uri).mailbox
+        merchant.shop.mailroom.directory.inject(
+            hold.before, when=lambda seen: seen.is_post() and not seen.is_at(mailbox)
+        )
+        paying = asyncio.ensure_future(sender.run())
+        await hold.reached.wait()
+        assert merchant.events_on_disk(session_id)[-1] == "signed_proposal"
+        assert len(merchant.on_disk()["payjoin_originals"]) == 1
+        hold.released.set()
+        await paying
+
+
+@on_electrums_loop
+async def test_a_sender_who_offers_a_fee_pays_for_our_coin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri, parameters=Parameters(version=2, additional_fee=AdditionalFee(1_000, 1)))
+        await sender.run()
+        merchant.sees(sender.payjoin())
+        row = await merchant.until_row(session_id, status="completed")
+        assert row["receiver_fee_sat"] == 0
+
+
+@on_electrums_loop
+async def test_an_old_sender_is_answered(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        original = merchant.shop.payment(parse(uri).address).original()
+        url = f"{merchant.shop.mailroom.directory_url}/{endpoint_of(uri).mailbox}?v=1"
+        async with aiohttp.ClientSession() as http, http.post(url, data=original) as response:
+            assert (await response.text()).startswith("cHNidP8")
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+
+
+@on_electrums_loop
+async def test_the_uri_is_plain_from_the_senders_answer_on(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        uri = merchant.uri(request)
+        txid = await pay(merchant, uri)
+        assert merchant.uri(request) == uri.partition("&pjos=")[0]
+        row = await merchant.until_row(merchant.session_of(request), status="completed")
+        assert row["payjoin_txid"] == txid
+        assert merchant.uri(request) == uri.partition("&pjos=")[0]
+
+
+@on_electrums_loop
+async def test_our_coin_goes_into_no_other_payment_until_the_end(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        session_id, uri = merchant.offer()
+        assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
+        merchant.sees(sender.payjoin())
+        await merchant.until_row(session_id, status="completed")
+        assert merchant.sessions.reserved_outpoints() == set()
+
+
+# Several
+
+
+@on_electrums_loop
+async def test_five_senders_at_once_get_five_different_coins(tmp_path: Path) -> None:
+    async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
+        offers = [merchant.offer(AMOUNT + number) for number in range(5)]
+        await asyncio.gather(*(pay(merchant, uri, AMOUNT + number) for number, (_, uri) in enumerate(offers)))
+        rows = [await merchant.until_row(session_id, status="completed") for session_id, _ in offers]
+        assert len({row["contributed_sat"] for row in rows}) == 5
+        assert merchant.sessions.store.saves <= 5
+
+
+@on_electrums_loop
+async def test_a_senders_coin_that_got_a_proposal_gets_no_second_one(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        (first, first_uri), (second, second_uri) = merchant.offer(), merchant.offer()
+        one = merchant.shop.sender(first_uri)
+        await one.run()
+        other = merchant.shop.sender(second_uri, made=merchant.shop.same_coin(one, second_uri))
+        await other.run()
+        assert other.error == "original-psbt-rejected"
+        assert merchant.row(second)["reason"] == "seen_before"
+        assert merchant.row(first)["stage"] == "waiting_for_broadcast"
+
+
+@on_electrums_loop
+async def test_a_second_prober_is_shown_the_coin_that_the_first_one_saw(tmp_path: Path) -> None:
+    async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
+        first, first_uri = merchant.offer()
+        await merchant.shop.sender(first_uri).run()
+        await merchant.sessions.abort(first)
+        second, second_uri = merchant.offer(AMOUNT + 1)
+        await merchant.shop.sender(second_uri, AMOUNT + 1).run()
+        assert merchant.row(first)["contributed_sat"] == merchant.row(second)["contributed_sat"]
+
+
+@on_electrums_loop
+async def test_a_fault_of_ours_in_one_session_leaves_the_others_alone(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        (broken, broken_uri), (sound, sound_uri) = merchant.offer(), merchant.offer(AMOUNT + 1)
+        look_up = merchant.sessions.electrum.look_up
+
+        async def fails_once(original: Original, session_id: str) -> ChainFacts:
+            if session_id == broken:
+                raise ZeroDivisionError
+            return await look_up(original, session_id)
+
+        merchant.sessions.electrum.look_up = fails_once  # type: ignore[method-assign]
+        waiting = asyncio.ensure_future(merchant.shop.sender(broken_uri).run())
+        row = await merchant.until_row(broken, stage="waiting_for_wallet")
+        assert row["reason"] == "fault"
+        await pay(merchant, sound_uri, AMOUNT + 1)
+        await merchant.until_row(sound, status="completed")
+        waiting.cancel()
+        assert merchant.row(broken)["status"] == "active"
+        with pytest.raises(UserError, match="not waiting"):
+            merchant.sessions.answer(broken, password=None)
+
+
+# Waiting for the wallet
+
+
+@on_electrums_loop
+async def test_a_locked_wallet_answers_with_the_users_password(tmp_path: Path) -> None:
+    async with shop(tmp_path, password=PASSWORD) as merchant:
+        session_id, uri = merchant.offer()
+        paying = asyncio.ensure_future(pay(merchant, uri))
+        row = await merchant.until_row(session_id, stage="waiting_for_wallet")
+        assert row["reason"] == "locked"
+        await merchant.until(lambda: merchant.events_on_disk(session_id)[-1] == "accepted_original")
+        merchant.sessions.answer(session_id, password="wrong")
+        await merchant.until_row(session_id, reason="The password is wrong.")
+        await merchant.until_row(session_id, reason="locked")
+        merchant.sessions.answer(session_id, password=PASSWORD)
+        await paying
+        await merchant.until_row(session_id, status="completed")
+
+
+@on_electrums_loop
+async def test_an_unlocked_wallet_answers_by_itself(tmp_path: Path) -> None:
+    async with shop(tmp_path, password=PASSWORD) as merchant:
+        merchant.wallet.unlock(PASSWORD)
+        session_id, uri = merchant.offer()
+        await pay(merchant, uri)
+        await merchant.until_row(session_id, status="completed")
+
+
+@on_electrums_loop
+async def test_the_user_may_be_asked_each_time(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        paying = asyncio.ensure_future(pay(merchant, uri))
+        await merchant.until_row(session_id, reason="needs_approval")
+        merchant.sessions.answer(session_id, password=None)
+        await paying
+        await merchant.until_row(session_id, status="completed")
+
+
+# Other ends
+
+
+@on_electrums_loop
+async def test_a_refused_sender_hears_why_and_so_do_we(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri, AMOUNT - 1)
+        await sender.run()
+        assert sender.error == "original-psbt-rejected"
+        row = await merchant.until_row(session_id, status="failed")
+        assert row["reason"] == "pays_too_little"
+
+
+@on_electrums_loop
+async def test_a_sender_who_broadcasts_the_original_has_paid_without_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        merchant.sees(sender.made.transaction())
+        row = await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert row["original_txid"] == sender.made.transaction().txid()
+        assert row["confirmations"] == 0
+
+
+@on_electrums_loop
+async def test_a_request_that_somebody_else_paid_is_paid_without_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        merchant.sees(merchant.shop.payment(parse(uri).address).transaction())
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+
+
+@on_electrums_loop
+async def test_an_abort_is_on_disk_and_no_answer_follows(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        await merchant.sessions.abort(session_id)
+        assert merchant.events_on_disk(session_id)[-1] == "closed"
+        assert merchant.row(session_id)["status"] == "aborted"
+        await merchant.sessions.abort(session_id)
+        with pytest.raises(UserError):
+            merchant.sessions.answer(session_id, password=None)
+        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        posts = merchant.shop.mailroom.directory.journal.posts()
+        assert [seen.is_at(endpoint_of(uri).mailbox) for seen in posts] == [True]
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_with_a_full_disk_an_abort_says_so_and_no_answer_follows(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        with merchant.full_disk(), pytest.raises(OSError, match="No space"):
+            await merchant.sessions.abort(session_id)
+        assert session_id not in merchant.sessions.runners
+        await merchant.sessions.abort(session_id)
+        assert merchant.events_on_disk(session_id)[-1] == "closed"
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_declined_request_is_plain_for_good(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        await merchant.sessions.decline(request.get_id())
+        assert "pj=" not in merchant.uri(request)
+        assert merchant.row(session_id)["status"] == "aborted"
+        again = await merchant.crash_and_restart()
+        assert "pj=" not in again.uri(again.wallet.get_request(request.get_id()))
+        assert again.row(session_id)["status"] == "aborted"
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_request_whose_sender_has_answered_cannot_be_declined(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        await merchant.shop.sender(merchant.uri(request)).run()
+        with pytest.raises(UserError, match="payjoin_abort"):
+            await merchant.sessions.decline(request.get_id())
+
+
+@on_electrums_loop
+async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        merchant.wallet.delete_request(request.get_id())
+        assert merchant.sessions.store.saves == 0
+        assert merchant.events_on_disk(session_id) == ["created", "closed"]
+        assert request.get_id() not in merchant.on_disk()["payment_requests"]
+        assert merchant.row(session_id)["status"] == "aborted"
+
+
+@on_electrums_loop
+async def test_a_wallet_that_closes_stops_everything_at_once(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        for number in range(20):
+            merchant.offer(AMOUNT + number)
+        directory = merchant.shop.mailroom.directory
+        await directory.journal.until(lambda: len(directory.journal.polls()) == 20)
+        async with asyncio.timeout(1):
+            await merchant.sessions.stopped()
+        assert merchant.wallet.get_request_URI.__func__ is type(merchant.wallet).get_request_URI

@@ -1,0 +1,341 @@
+"""A real Electrum wallet that stops at any stage of a payjoin, and what its file says when it is opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payjoin_plugin.errors import UnreadableLog
+from tests.mailroom.faults import Fault, Hold
+from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
+from tests.pair import Sender
+from tests.session.test_pair import HAPPY
+from tests.wallet.wallets import NAME, PASSWORD, electrum_running, reopen
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+# Restarted
+
+
+class Stages:
+    """Brings a session to a stage and leaves it there."""
+
+    def __init__(self, merchant: Merchant, uri: str, session_id: str) -> None:
+        self.merchant, self.session_id = merchant, session_id
+        self.mailbox = endpoint_of(uri).mailbox
+        self.hold = Hold()
+
+    async def waiting_for_the_sender(self) -> None:
+        """Nothing has come."""
+
+    async def checking_the_original(self) -> None:
+        asked = asyncio.Event()
+
+        async def never() -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        session = self.merchant.network.interfaces["main"].session
+        assert session is not None
+        session.on_batch = never
+        await asked.wait()
+        session.on_batch = nothing
+        assert self.merchant.events_on_disk(self.session_id) == ["created"]
+
+    async def waiting_for_the_user(self) -> None:
+        await self.merchant.until_row(self.session_id, reason="needs_approval")
+        await self.merchant.until(lambda: self.merchant.events_on_disk(self.session_id)[-1] == "accepted_original")
+
+    async def about_to_post(self) -> None:
+        await self._held(self.hold.before)
+
+    async def posted_and_not_told_so(self) -> None:
+        await self._held(self.hold.after)
+
+    async def posted(self) -> None:
+        await self.merchant.until_row(self.session_id, stage="waiting_for_broadcast")
+        assert self.merchant.events_on_disk(self.session_id)[-1] == "signed_proposal"
+
+    async def _held(self, fault: Fault) -> None:
+        directory = self.merchant.shop.mailroom.directory
+        directory.inject(fault, when=lambda seen: seen.is_post() and not seen.is_at(self.mailbox))
+        await self.hold.reached.wait()
+        assert self.merchant.events_on_disk(self.session_id)[-1] == "signed_proposal"
+
+
+async def nothing() -> None:
+    pass
+
+
+def answers(merchant: Merchant, sender: Sender) -> set[bytes]:
+    """All that was ever posted for the sender, opened."""
+    sender.world.asked = [seen.inner for seen in merchant.shop.mailroom.directory.journal.requests if seen.inner]
+    return sender.answers
+
+
+@asynccontextmanager
+async def restarted(merchant: Merchant) -> AsyncIterator[Merchant]:
+    again = await merchant.crash_and_restart()
+    try:
+        yield again
+    finally:
+        await again.close()
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "waiting_for_the_sender",
+        "checking_the_original",
+        "waiting_for_the_user",
+        "about_to_post",
+        "posted_and_not_told_so",
+        "posted",
+    ],
+)
+def test_a_wallet_that_is_killed_at_any_stage_goes_on_and_gives_one_answer(tmp_path: Path, stage: str) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = stage == "waiting_for_the_user"
+            session_id, uri = merchant.offer()
+            sender = merchant.shop.sender(uri)
+            stages = Stages(merchant, uri, session_id)
+            reached = asyncio.ensure_future(getattr(stages, stage)())
+            paying = asyncio.ensure_future(sender.run())
+            await reached
+            async with restarted(merchant) as again:
+                stages.hold.released.set()
+                if stage == "waiting_for_the_user":
+                    await again.until_row(session_id, reason="needs_approval")
+                    again.sessions.answer(session_id, password=None)
+                await paying
+                again.sees(sender.payjoin())
+                row = await again.until_row(session_id, status="completed")
+                assert row["payjoin_txid"] == sender.payjoin().txid()
+                events = again.events(session_id)
+                assert events in ([*HAPPY, "Closed"], [*HAPPY[:-1], "Closed"])  # seen before the directory said yes
+                assert len(answers(again, sender)) == 1
+
+    run()
+
+
+@on_electrums_loop
+async def test_a_payjoin_that_came_while_the_wallet_was_closed_is_seen_when_it_opens(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        payjoin = sender.payjoin()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await merchant.close()
+        again.sees(payjoin)
+        await again.open()
+        await again.until_row(session_id, status="completed")
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_closed_session_stays_closed(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _ = merchant.offer()
+        await merchant.sessions.abort(session_id)
+        async with restarted(merchant) as again:
+            assert again.row(session_id)["status"] == "aborted"
+            assert again.sessions.runners == {}
+
+
+@on_electrums_loop
+async def test_what_was_seen_is_remembered(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        async with restarted(merchant) as again:
+            second, second_uri = again.offer()
+            other = again.shop.sender(second_uri, made=again.shop.same_coin(sender, second_uri))
+            await other.run()
+            assert again.row(second)["reason"] == "seen_before"
+
+
+@on_electrums_loop
+async def test_our_coin_stays_reserved(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        _, uri = merchant.offer()
+        await merchant.shop.sender(uri).run()
+        async with restarted(merchant) as again:
+            assert again.wallet.get_spendable_coins(confirmed_only=True) == []
+
+
+@on_electrums_loop
+async def test_keys_are_in_the_file_and_the_first_request_after_a_start_has_its_pj_at_once(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.save_db()
+        await merchant.close()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open(with_keys=False)
+        again.offer()
+        await again.close()
+
+
+# Late
+
+
+@on_electrums_loop
+async def test_a_request_made_before_the_keys_came_gets_its_pj_when_they_come(tmp_path: Path) -> None:
+    async with shop(tmp_path, with_keys=False) as merchant:
+        request = merchant.request()
+        assert "pj=" not in merchant.uri(request)
+        assert list(merchant.on_disk()["plugin_data"][NAME]["waiting"]) == [request.get_id()]
+        merchant.services.start()
+        await merchant.until(lambda: "pj=" in merchant.uri(request))
+        session_id = merchant.session_of(request)
+        assert merchant.events_on_disk(session_id) == ["created"]
+        assert merchant.on_disk()["plugin_data"][NAME]["waiting"] == {}
+        assert merchant.sessions.store.saves == 1
+        await merchant.shop.sender(merchant.uri(request)).run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+
+
+@on_electrums_loop
+async def test_a_late_session_that_is_not_on_disk_is_not_in_the_uri(tmp_path: Path) -> None:
+    async with shop(tmp_path, with_keys=False) as merchant:
+        request = merchant.request()
+        with merchant.full_disk():
+            merchant.services.start()
+            await merchant.until(lambda: merchant.sessions.store.session_of_request(request.get_id()) is not None)
+            refusals = merchant.refusals
+            await merchant.until(lambda: merchant.refusals > refusals)
+            assert "pj=" not in merchant.uri(request)
+        await merchant.until(lambda: "pj=" in merchant.uri(request))
+        assert merchant.events_on_disk(merchant.session_of(request)) == ["created"]
+
+
+@on_electrums_loop
+async def test_a_request_that_still_waits_after_a_restart_gets_its_pj(tmp_path: Path) -> None:
+    async with shop(tmp_path, with_keys=False) as merchant:
+        request = merchant.request()
+        async with restarted(merchant) as again:
+            await again.until(lambda: "pj=" in again.uri(again.wallet.get_request(request.get_id())))
+
+
+@pytest.mark.parametrize("gone", ["deleted", "declined", "paid"])
+def test_a_request_that_needs_no_pj_any_more_gets_none(tmp_path: Path, gone: str) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path, with_keys=False) as merchant:
+            request = merchant.request()
+            other = merchant.request(AMOUNT + 1)
+            match gone:
+                case "deleted":
+                    merchant.wallet.delete_request(request.get_id())
+                case "declined":
+                    await merchant.sessions.decline(request.get_id())
+                case _:
+                    merchant.sees(merchant.shop.payment(request.get_address()).transaction())
+            merchant.services.start()
+            await merchant.until(lambda: "pj=" in merchant.uri(other))
+            assert merchant.sessions.store.session_of_request(request.get_id()) is None
+            assert merchant.sessions.store.waiting_requests() == {}
+
+    run()
+
+
+# Unreadable
+
+
+def damage(merchant: Merchant, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Change what lies in the file under our name; return it as it is then."""
+    path = Path(merchant.wallet.storage.get_path())
+    content = json.loads(reopen(merchant.wallet).db.dump())
+    change(content["plugin_data"][NAME])
+    path.write_text(json.dumps(content))
+    stored: dict[str, Any] = content["plugin_data"][NAME]
+    return stored
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "damaged": lambda log: log["events"][0].pop("address"),
+    "of a newer format": lambda log: log.update(format=2),
+    "of a sender": lambda log: log.update(role="sender"),
+    "empty": lambda log: log["events"].clear(),
+    "of events that do not follow": lambda log: log["events"].append({"at": 1, "event": "posted_proposal"}),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_log_that_is_unreadable_is_shown_as_such_and_left_alone_and_the_others_work(
+    tmp_path: Path, what: str
+) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            (broken, _), (sound, uri) = merchant.offer(), merchant.offer(AMOUNT + 1)
+            await merchant.close()
+            stored = damage(merchant, lambda ours: (DAMAGE[what](ours["sessions"][broken]), None)[1])
+            again = Merchant(merchant.shop, reopen(merchant.wallet))
+            await again.open()
+            row = again.row(broken)
+            assert row["status"] == "unreadable"
+            assert ("newer" in row["reason"]) == (what == "of a newer format")
+            sender = again.shop.sender(uri, AMOUNT + 1)
+            await sender.run()
+            again.sees(sender.payjoin())
+            await again.until_row(sound, status="completed")
+            with pytest.raises(UnreadableLog):
+                await again.sessions.abort(broken)
+            again.offer(AMOUNT + 2)
+            again.wallet.save_db()
+            assert again.logs_on_disk()[broken] == stored["sessions"][broken]
+            assert [row["session_id"] for row in await again.sessions.report.rows(every=True)].count(broken) == 1
+            await again.close()
+
+    run()
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"sessions": []}, {"version": "one"}], ids=str)
+def test_data_that_is_unreadable_as_a_whole_is_left_as_it_is_and_the_wallet_works(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            merchant.offer()
+            await merchant.close()
+            stored = damage(merchant, lambda ours: ours.update(change))
+            again = Merchant(merchant.shop, reopen(merchant.wallet))
+            await again.open()
+            request = again.request()
+            assert "pj=" not in again.uri(request)
+            again.wallet.delete_request(request.get_id())
+            again.wallet.save_db()
+            assert again.on_disk()["plugin_data"][NAME] == stored
+            await again.close()
+
+    run()
+
+
+@on_electrums_loop
+async def test_a_locked_wallet_that_was_killed_asks_again(tmp_path: Path) -> None:
+    async with shop(tmp_path, password=PASSWORD) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, reason="locked")
+        await merchant.until(lambda: merchant.events_on_disk(session_id)[-1] == "accepted_original")
+        async with restarted(merchant) as again:
+            await again.until_row(session_id, reason="locked")
+            again.sessions.answer(session_id, password=PASSWORD)
+            await paying
+            assert len(answers(again, sender)) == 1
