@@ -272,7 +272,7 @@ class WalletSessions(Logger):
             elif self.settling.is_coin_gone(session):
                 self._give_up(session)
         self.originals.drop_settled()
-        for runner in self.runners.values():
+        for runner in list(self.runners.values()):  # another thread may delete a request meanwhile
             runner.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())

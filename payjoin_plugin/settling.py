@@ -76,9 +76,12 @@ class Settling(Logger):
     def close_by(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> bool:
         """Close `session` if one of the double spends is confirmed, and say whether it did.
 
-        One that pays the request too is the wallet's to see: whether it pays it in full, the wallet knows.
+        The original is money no longer, then. A double spend that pays the request too is the wallet's to see: whether
+        it pays it in full, the wallet knows.
         """
-        state = session.state
+        state, original = session.state, held_original(session.state)
+        if original is not None and any(tx.confirmed for tx in conflicts):
+            self._ledger.store.drop_original(original.txid)
         if isinstance(state, SessionClosed):
             return False
         script = self._electrum.script_of(state.created.address)

@@ -9,9 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from payjoin_plugin.bip78.original import ChainFacts, Original
+from payjoin_plugin.bip78.original import ChainFacts, Original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.errors import UserError
+from payjoin_plugin.session.status import details_of
 from payjoin_plugin.wire.uri import parse
 from tests.mailroom.faults import Hold
 from tests.merchant import AMOUNT, COINS, Merchant, endpoint_of, on_electrums_loop, shop
@@ -162,11 +163,16 @@ async def test_a_senders_coin_that_got_a_proposal_gets_no_second_one(tmp_path: P
 async def test_a_second_prober_is_shown_the_coin_that_the_first_one_saw(tmp_path: Path) -> None:
     async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
         first, first_uri = merchant.offer()
+        made = read_original(merchant.shop.payment(parse(first_uri).address).original())
+        *others, last = [coin.outpoint for coin in merchant.sessions.electrum.coins(made)]
+        merchant.wallet.set_frozen_state_of_coins(others, freeze=True)
         await merchant.shop.sender(first_uri).run()
         await merchant.sessions.abort(first)
+        merchant.wallet.set_frozen_state_of_coins(others, freeze=False)
         second, second_uri = merchant.offer(AMOUNT + 1)
         await merchant.shop.sender(second_uri, AMOUNT + 1).run()
-        assert merchant.row(first)["contributed_sat"] == merchant.row(second)["contributed_sat"]
+        shown = [details_of(merchant.sessions.ledger.session(one).state).contributed for one in (first, second)]
+        assert shown == [(last,), (last,)]
 
 
 @on_electrums_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, assert_never
 
 from electrum.i18n import _
@@ -206,6 +207,7 @@ def _expired(view: View) -> Line:
     return Line(_("Expired. Nothing came."))
 
 
+@cache
 def short_status(status: Status, stage: Stage | None) -> str:
     """Return a session's state as one or two words for a list."""
     if status is not Status.ACTIVE:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from aiorpcx import Batch, JSONRPCv2, Request, TaskTimeout
 from aiorpcx.jsonrpc import JSONRPC, CodeMessageError
 from electrum.bitcoin import script_to_scripthash
 from electrum.interface import PaddedRSTransport
+from electrum.synchronizer import history_status
 from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
@@ -30,6 +32,9 @@ SINGLES_PATIENCE = 15
 """Seconds for the same, asked one by one."""
 SPENDERS_FETCHED = 20
 """Of the transactions at a coin's script, so many are looked at to find the one that spent it; the newest first."""
+
+STATUSES_KEPT = 1000
+"""Scripts of which it is remembered what was seen; so many originals are checked at once at most."""
 
 PREVIOUS = "blockchain.transaction.get"
 UNSPENT = "blockchain.scripthash.listunspent"
@@ -75,6 +80,8 @@ class ChainLookUp:
         self.batches = 0
         """How many batches were sent."""
         self._wallet = wallet
+        self._statuses: dict[str, str | None] = {}
+        """Script hash → the status of its history when it was last looked up."""
         self._server: Interface | None = None
         self._doubted: set[str] = set()
         self._without_batches: set[str] = set()
@@ -96,9 +103,11 @@ class ChainLookUp:
         calls += [(PREVIOUS, txid) for outpoint in scripts if (txid := _txid(outpoint)) not in previous]
         server = self._choose()
         answers = await self._ask(server, calls)
-        for method, txid in answers:
-            if method == PREVIOUS and (tx := _transaction(answers[method, txid], txid)):
-                previous[txid] = tx
+        for method, argument in answers:
+            if method == PREVIOUS and (tx := _transaction(answers[method, argument], argument)):
+                previous[argument] = tx
+            elif method == HISTORY:
+                self._note_status(argument, answers[method, argument])
         listed = {
             outpoint: _listed_height(outpoint, answers[UNSPENT, _hash(script)]) for outpoint, script in scripts.items()
         }
@@ -117,6 +126,17 @@ class ChainLookUp:
         if any(one.previous_tx is None or not (one.unspent or one.spender) for one in found.values()):
             self._doubt(server)
         return found
+
+    def statuses(self, hashes: Iterable[str]) -> dict[str, str | None]:
+        """Return the statuses that the histories of scripts had when they were last looked up, where they were."""
+        return {hash_: self._statuses[hash_] for hash_ in hashes if hash_ in self._statuses}
+
+    def _note_status(self, hash_: str, history: object) -> None:
+        self._statuses.pop(hash_, None)
+        with suppress(TypeError, KeyError):
+            self._statuses[hash_] = history_status([(entry["tx_hash"], entry["height"]) for entry in history])  # type: ignore[attr-defined]
+        if len(self._statuses) > STATUSES_KEPT:
+            del self._statuses[next(iter(self._statuses))]
 
     def connection(self) -> Interface:
         """Return the connection that the look-ups use. Raises Unreachable."""

@@ -29,10 +29,11 @@ AGAIN = 5
 async def watch_coins(chain: ChainLookUp, scripts: Iterable[bytes], on_change: Callable[[], None]) -> None:
     """Call `on_change` whenever the history of one of the scripts (scriptPubKeys) changes. Runs until it is cancelled.
 
-    A change says nothing by itself: look the coins up again. Silence proves nothing either.
+    What changed between the last look-up and the subscription, which takes a second to leave, counts too. A change says
+    nothing by itself: look the coins up again. Silence proves nothing either.
     """
-    known: dict[str, object] = {}
     hashes = list(dict.fromkeys(script_to_scripthash(script) for script in scripts))[:MAX_SCRIPTS]
+    known: dict[str, object] = {**chain.statuses(hashes)}
     while True:
         with suppress(Unreachable):
             await _watch_on(chain.connection(), hashes, known, on_change)

@@ -137,17 +137,20 @@ class House:
         """Open a window for a wallet."""
         wallet.config = self.config
         wallet.network = self.network
-        wallet._up_to_date = True
         self.daemon._wallets[self.daemon._wallet_key_from_path(wallet.storage.get_path())] = wallet
         window = self.gui._create_window_for_wallet(wallet)
         window.notify = self.rung.append
         window.resize(1024, 700)
         window.show_receive_tab()
         self.settle()
+        wallet._up_to_date = True  # Electrum said otherwise while it was opening
+        if (sessions := self.plugin.sessions_of(wallet)) is not None:
+            assert sessions.electrum.is_current()
         return Resident(self, window)
 
-    def sender(self, name: str = "alice", value: int = 2_000_000) -> Sender:
-        """Make a wallet that pays; the Electrum server knows its coin."""
+    def sender(self, value: int = 2_000_000) -> Sender:
+        """Make a wallet that pays, each time another one; the Electrum server knows its coin."""
+        name = f"sender {next(self._numbers)}"
         wallet = make_wallet(self.folder, name)
         for coin in fund(wallet, value, label=name):
             self.chain.add(wallet.db.get_transaction(coin.partition(":")[0]), height=150)

@@ -60,7 +60,7 @@ def test_with_the_senders_payment_in_hand_it_is_broadcast_instead(house: House) 
     house.until(lambda: house.network.broadcast)
     assert house.network.broadcast == [original.txid]
     assert "The sender has signed a payment of 0.001 BTC to you." in asked[0].text
-    assert f"fee 282 sat, 2 sat/vbyte, {original.txid[:4]}…{original.txid[-2:]}" in asked[0].text
+    assert f"fee 300 sat, 2.1 sat/vbyte, {original.txid[:4]}…{original.txid[-2:]}" in asked[0].text
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
 
 

@@ -57,6 +57,7 @@ def test_a_small_request_says_why_it_is_plain(shop: Resident) -> None:
 
 
 def test_a_wallet_that_cannot_sign_says_so_beside_the_tick(house: House) -> None:
+    house.answers(press("OK"))  # Electrum warns of such wallets
     watching = house.open("watching", text=_public_key("watched"))
     house.until(lambda: watching.parts.toggle.reason.words)
     assert watching.parts.toggle.reason.words == "This wallet cannot sign by itself (watch-only)."

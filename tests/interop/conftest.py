@@ -71,6 +71,12 @@ def daemon(stand: Stand, plugin_zip: Path) -> Receiver:
 
 
 @pytest.fixture(scope="session")
+def counter(stand: Stand, plugin_zip: Path) -> Receiver:
+    """One daemon for the tests that change settings or start it again. Each opens its own wallet."""
+    return Receiver(stand.electrum("counter", plugin=plugin_zip, settings=settings_for(stand)), "wallet")
+
+
+@pytest.fixture(scope="session")
 def second_mailroom(stand: Stand) -> Iterator[RealMailroom]:
     """Another directory and relay, for those who are cut off while their counterparty is not."""
     mailroom = RealMailroom(stand.folder / "second-mailroom", logs=stand.logs / "second-mailroom")

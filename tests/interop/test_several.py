@@ -75,8 +75,10 @@ def test_a_daemon_that_is_stopped_goes_on_when_it_is_started(
     stand: Stand, merchant: Receiver, by: signal.Signals
 ) -> None:
     request, sender = merchant.payjoin_request(AMOUNT), new_sender(stand)
-    assert merchant.daemon.service is not None
-    merchant.daemon.service.stop(by=by, seconds=5)
+    service = merchant.daemon.service
+    assert service is not None
+    service.stop(by=by, seconds=5)
+    assert service.returncode != -signal.SIGKILL
     run = sender.send(request["URI"])
     run.wait_for("Posted Original PSBT")
     merchant.restart()

@@ -231,6 +231,21 @@ def test_one_payment_offered_to_two_requests_gets_one_proposal(*, at_once: bool)
 
 
 @jumping
+async def test_one_payment_that_passed_two_checks_gets_one_proposal_all_the_same() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = "both wait"
+    other_id = pair.receiver.offer()
+    other = Sender(pair.world, pair.receiver.endpoint(other_id), pair.made)
+    tasks = asyncio.gather(pair.run(), pair.receiver.run(other_id), other.run())
+    await asyncio.sleep(5)
+    assert pair.receiver.events(other_id)[-1] == pair.events[-1] == "AcceptedOriginal"
+    pair.receiver.wallet.password = None
+    await tasks
+    assert pair.receiver.wallet.signatures == 1
+    assert sorted([pair.sender.error, other.error], key=str) == [None, "original-psbt-rejected"]
+
+
+@jumping
 async def test_senders_at_the_same_moment_get_different_coins() -> None:
     pair = Pair()
     other_id = pair.receiver.offer()

@@ -14,6 +14,7 @@ from typing import Any, Self
 from aiorpcx import RPCError, TaskTimeout
 from electrum.bitcoin import script_to_scripthash
 from electrum.fee_policy import FeeHistogram, FeeTimeEstimates
+from electrum.synchronizer import history_status
 from electrum.transaction import Transaction
 
 HEIGHT = 200
@@ -136,7 +137,9 @@ class Session:
                 queues.remove(queue)
 
     def status(self, scripthash: str) -> str | None:
-        return str(self.chain.history(scripthash)) if self.chain.history(scripthash) else None
+        history = [(str(entry["tx_hash"]), entry["height"]) for entry in self.chain.history(scripthash)]
+        status: str | None = history_status(history)
+        return status
 
     def notify(self) -> None:
         """Tell the subscribers of every script its status; on the event loop."""

@@ -26,15 +26,19 @@ class Watch:
         self.coin = f"{self.chain.add(transaction([foreign_outpoint('x')], [(SCRIPT, 9_000)]), height=5)}:0"
         self.main, self.other = Server("main", self.chain), Server("other", self.chain)
         self.network = Network(self.main, self.other)
+        self.asked = ChainLookUp(wallet_on(self.network))
         self.calls = 0
         self._task: Future[None] | None = None
 
     def start(self, *scripts: bytes, called: Callable[[], None] | None = None) -> Future[None]:
-        look_up = ChainLookUp(wallet_on(self.network))
-        watch = watch_coins(look_up, scripts or [SCRIPT], called or self.called)
+        watch = watch_coins(self.asked, scripts or [SCRIPT], called or self.called)
         self._task = asyncio.run_coroutine_threadsafe(watch, util.get_asyncio_loop())
         turn()
         return self._task
+
+    def look_up(self) -> None:
+        """Let the check see the coin, as it was before the watch."""
+        run(self.asked.look_up({self.coin: SCRIPT}))
 
     def called(self) -> None:
         self.calls += 1
@@ -123,6 +127,20 @@ def test_what_happened_between_two_connections_is_heard(watch: Watch) -> None:
     watch.chain.add(transaction([watch.coin], [(OTHER, 8_000)]))
     watch.drop(watch.other)
     assert watch.calls == 1
+
+
+def test_what_happened_between_the_look_up_and_the_watch_is_heard(watch: Watch) -> None:
+    watch.look_up()
+    watch.chain.add(transaction([watch.coin], [(OTHER, 8_000)]))
+    watch.start()
+    assert watch.calls == 1
+
+
+def test_what_the_look_up_saw_is_no_change(watch: Watch) -> None:
+    watch.chain.add(transaction([watch.coin], [(OTHER, 8_000)]))
+    watch.look_up()
+    watch.start()
+    assert watch.calls == 0
 
 
 def test_offline_it_waits_for_a_connection(watch: Watch) -> None:

@@ -1,0 +1,109 @@
+"""The *Payjoin sessions* window."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from PyQt6.QtCore import QCoreApplication
+
+from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show
+from payjoin_plugin.session.events import Abort, Closed
+from payjoin_plugin.session.status import Status
+from tests.gui.house import House, Resident
+
+
+def open_window(shop: Resident, session_id: str | None = None):  # type: ignore[no-untyped-def]  # it is a QDialog: Any
+    shop.parts.show_sessions(session_id)
+    window = shop.parts._window_of_sessions
+    shop.house.until(lambda: window._has_loaded)
+    return window
+
+
+def shown(window) -> list[str]:  # type: ignore[no-untyped-def]
+    model = window.model
+    return [model.data(model.index(row, Column.DESCRIPTION)) for row in range(model.rowCount())]
+
+
+def test_an_empty_window_says_what_payjoin_is_and_how_to_start(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    window = open_window(shop)
+    assert window.empty.isVisible()
+    assert window.empty.text().startswith("No payjoins yet. Make a request in the Receive tab")
+
+
+def test_it_lists_filters_and_searches(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request(message="Two coffees")
+    rent = shop.request(40_000_000, message="Rent")
+    shop.sessions.ledger.record(shop.sessions.ledger.open[shop.session_of(rent)], Closed(Abort()))
+    window = open_window(shop)
+    assert window.show_box.currentText() == "Open"
+    assert shown(window) == ["Two coffees"]
+    window.show_box.setCurrentText("Not paid")
+    assert shown(window) == ["Rent"]
+    window.show_box.setCurrentText("All")
+    window.search.setText("coff")
+    assert shown(window) == ["Two coffees"]
+    window.search.clear()
+    window.table.sortByColumn(Column.AMOUNT, window.table.horizontalHeader().sortIndicatorOrder().DescendingOrder)
+    assert shown(window) == ["Rent", "Two coffees"]
+
+
+def test_the_timeline_tells_what_happened(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    window = open_window(shop, session_id)
+    assert window.detail.title.text() == "Two coffees · 0.001 BTC"
+    assert window.detail.line.text().startswith("Waiting for the sender to pay · 2")
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Answered" in window.detail.timeline.toPlainText())
+    told = [line[21:].partition(" ")[0] for line in window.detail.timeline.toPlainText().splitlines()]
+    assert told == ["Request", "The", "Checked:", "Adding", "Signed", "Answered"]
+    offer.complete(shop)
+    house.until(lambda: window.detail.line.text().startswith("Paid by payjoin"))
+    assert window.detail.money.text().startswith("You add 0.05 BTC and receive 0.00099")
+    assert not window.detail.buttons["abort"].isEnabled()
+    assert window.detail.buttons["abort"].toolTip() == "The payment is already on its way."
+    assert window.detail.buttons["show"].isEnabled()
+
+
+def test_an_export_carries_no_address_unless_that_is_wanted(house: House, tmp_path: Path) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.sender().offer(shop)
+    house.until(lambda: "Answered" in shop.line)
+    window = open_window(shop, session_id)
+    window.save(tmp_path / "redacted.json", session_id, with_details=False)
+    redacted = (tmp_path / "redacted.json").read_text()
+    for secret in (session_id, "bcrt1", "0.05", "0.001", "5000000", "100000"):
+        assert secret not in redacted
+    events = json.loads(redacted)["session"]["events"]
+    assert [event["event"] for event in events][-1] == "PostedProposal"
+    window.save(tmp_path / "whole.json", session_id, with_details=True)
+    assert "bcrt1" in (tmp_path / "whole.json").read_text()
+
+
+def many_rows(count: int) -> list[Row]:
+    statuses = list(Status)
+    return [
+        Row(f"s{n}", 1_795_000_000 + n, f"Invoice {n}", 10_000 + n * 7 % 1000, statuses[n % 7], None, 0, f"invoice {n}")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("column", list(Column))
+def test_ten_thousand_sessions_are_sorted_and_searched_without_a_pause(house: House, column: Column) -> None:
+    model = SessionModel(QCoreApplication.instance(), house.config)
+    model.put(many_rows(10_000))
+    begin = time.thread_time()
+    model.sort(column)
+    sorted_after = time.thread_time() - begin
+    begin = time.thread_time()
+    model.choose(Show.NOT_PAID, "99")
+    searched_after = time.thread_time() - begin
+    assert 0 < model.rowCount() < 10_000
+    assert sorted_after < 0.05
+    assert searched_after < 0.05

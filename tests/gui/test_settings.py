@@ -1,0 +1,110 @@
+"""The settings dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from payjoin_plugin.gui.settings import SettingsDialog
+from tests.gui.house import House
+
+CHANGED: dict[str, Any] = {
+    "offer_in_window": False,
+    "offer_in_commands": True,
+    "minimum_amount": 25_000,
+    "session_lifetime": 90 * 60,
+    "ask_before_contributing": True,
+    "broadcast_original_by_itself": False,
+    "accept_v1_senders": False,
+    "max_receiver_fee_sat": 1234,
+    "max_receiver_fee_rate": 12.5,
+}
+
+
+@pytest.fixture
+def dialog(house: House) -> Iterator[SettingsDialog]:
+    shop = house.open("shop", 5_000_000)
+    dialog = SettingsDialog(shop.window, house.config, house.plugin.services)
+    dialog.show()
+    yield dialog
+    dialog.reject()
+
+
+def test_it_shows_what_is_set(house: House, dialog: SettingsDialog) -> None:
+    for name in (*CHANGED, "directories", "ohttp_relays"):
+        assert dialog.field(name) == getattr(house.plugin.services.settings, name)
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_each_setting_is_kept_by_save_and_not_before(house: House, dialog: SettingsDialog, name: str) -> None:
+    before = getattr(house.plugin.services.settings, name)
+    dialog.fill(name, CHANGED[name])
+    assert getattr(house.plugin.services.settings, name) == before
+    dialog.save_button.click()
+    assert getattr(house.plugin.services.settings, name) == CHANGED[name] != before
+
+
+def test_cancel_changes_nothing(house: House, dialog: SettingsDialog) -> None:
+    dialog.fill("minimum_amount", 25_000)
+    dialog.reject()
+    assert house.plugin.services.settings.minimum_amount == 10_000
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://relay.example", "https"),
+        ("ftp://relay.example", "https"),
+        ("https://relay.example/path", "path"),
+        ("nonsense", ""),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_with_a_sentence(dialog: SettingsDialog, url: str, why: str) -> None:
+    relays = dialog.lists.relays
+    before = relays.urls()
+    assert not relays.add(url)
+    assert relays.urls() == before
+    assert relays.trouble.isVisible()
+    assert why in relays.trouble.text()
+
+
+def test_a_relay_of_the_directorys_operator_is_refused(dialog: SettingsDialog) -> None:
+    dialog.lists.directories.set_urls(["https://payjo.in"])
+    assert not dialog.lists.relays.add("https://relay.payjo.in")
+    assert "operator" in dialog.lists.relays.trouble.text()
+    assert dialog.lists.relays.add("https://relay.example")
+
+
+def test_the_last_entry_cannot_be_removed(dialog: SettingsDialog) -> None:
+    relays = dialog.lists.relays
+    relays.table.selectRow(0)
+    relays.remove_selected()
+    assert len(relays.urls()) == 1
+    relays.add("https://relay.example")
+    relays.table.selectRow(0)
+    relays.remove_selected()
+    assert relays.urls() == ["https://relay.example"]
+
+
+def test_the_order_of_directories_is_the_users(dialog: SettingsDialog) -> None:
+    directories = dialog.lists.directories
+    directories.set_urls(["https://a.example", "https://b.example"])
+    directories.table.selectRow(1)
+    directories.move_up()
+    assert directories.urls() == ["https://b.example", "https://a.example"]
+
+
+def test_a_test_tells_of_each_entry_what_came_of_it(house: House, dialog: SettingsDialog) -> None:
+    dead = "http://127.0.0.1:9"
+    dialog.lists.relays.set_urls([house.mailroom.relay_url, dead])
+    dialog.lists.test_button.click()
+    assert dialog.lists.result.text() == "Testing…"
+    assert not dialog.lists.test_button.isEnabled()
+    house.until(dialog.lists.test_button.isEnabled, "the test")
+    results = [dialog.lists.relays.table.item(row, 1).text() for row in (0, 1)]
+    assert results[0].startswith("ok, ")
+    assert not results[1].startswith("ok")
+    assert results[1]
+    assert dialog.lists.directories.table.item(0, 1).text().startswith("ok, ")
