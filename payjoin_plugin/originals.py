@@ -14,13 +14,15 @@ from electrum.logging import Logger
 from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedError
 from electrum.transaction import Transaction
 
-from .errors import Unreachable, UserError
+from .bip78.psbt import parse_transaction
+from .errors import DecodeError, Unreachable, UserError
 from .wallet.spenders import Spender, spenders_of
 from .wallet.watching import confirmations, received_sat, request_paid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
 
     from .wallet.chain import ChainLookUp
@@ -33,23 +35,26 @@ class Originals(Logger):
     def __init__(self, wallet: Abstract_Wallet, store: WalletStore, chain: ChainLookUp) -> None:
         Logger.__init__(self)
         self._wallet, self._store, self._chain = wallet, store, chain
-        self._addresses: dict[str, frozenset[str]] = {}
-        """Txid → the addresses of ours that it pays."""
+        self._read: dict[str, Transaction | None] = {}
+        """Txid → its transaction; None where that is damaged."""
+
+    def kept(self) -> dict[str, KeptOriginal]:
+        """Return the kept payments by txid. One that cannot be read is left out, and stays where it is."""
+        stored = self._store.originals()
+        for txid in stored.keys() - self._read.keys():
+            self._read[txid] = _transaction(stored[txid].tx, txid)
+        return {txid: one for txid, one in stored.items() if self._read[txid] is not None}
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""
-        kept = self._store.originals()
-        for txid in kept.keys() - self._addresses.keys():
-            addresses = (txout.address for txout in Transaction(kept[txid].tx).outputs())
-            self._addresses[txid] = frozenset(address for address in addresses if self._wallet.is_mine(address))
-        return {address for txid in kept for address in self._addresses[txid]}
+        return {txout.address for txid in self.kept() for txout in self._payments_to_us(txid)}
 
     def drop_settled(self) -> None:
         """Forget the payments whose coins a confirmed transaction of this wallet spends."""
-        for txid, kept in self._store.originals().items():
+        for txid in self.kept():
             spenders = (
                 self._wallet.db.get_spent_outpoint(txin.prevout.txid.hex(), str(txin.prevout.out_idx))
-                for txin in Transaction(kept.tx).inputs()
+                for txin in self._transaction(txid).inputs()
             )
             if any(spender and confirmations(self._wallet, spender) for spender in spenders):
                 self._store.drop_original(txid)
@@ -59,22 +64,20 @@ class Originals(Logger):
 
         `scripts`: the scriptPubKeys that it spends from, by outpoint, where they are known. Raises Unreachable.
         """
-        scripts = scripts or await self._scripts_of(Transaction(self._store.originals()[txid].tx))
+        scripts = scripts or await self._scripts_of(self._transaction(txid))
         spenders = await spenders_of(self._wallet, self._chain, scripts)
         if any(spender.confirmed for spender in spenders):
             self._store.drop_original(txid)
         return spenders
 
-    def is_paid(self, kept: KeptOriginal) -> bool:
+    def is_paid(self, txid: str, kept: KeptOriginal) -> bool:
         """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice."""
         if (request := self._wallet.get_request(kept.request_id)) is not None:
             return request_paid(self._wallet, request)
         # A deleted request's address goes to nobody else while we hold its payment.
-        tx = Transaction(kept.tx)
         return any(
             received_sat(self._wallet, txout.address, contributed=()) >= txout.value
-            for txout in tx.outputs()
-            if self._wallet.is_mine(txout.address)
+            for txout in self._payments_to_us(txid)
         )
 
     async def broadcast(self, tx: str) -> None:
@@ -98,7 +101,7 @@ class Originals(Logger):
         From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for.
         """
         handed = 0
-        for txid, kept in self._store.originals().items():
+        for txid, kept in self.kept().items():
             try:
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
                     label = _("Payjoin: the sender's own payment, not broadcast. Broadcast it to be paid.")
@@ -108,6 +111,15 @@ class Originals(Logger):
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
                 self.logger.exception("a kept payment could not be handed over")
         return handed
+
+    def _transaction(self, txid: str) -> Transaction:
+        """Return a kept payment that can be read."""
+        tx = self._read[txid]
+        assert tx is not None
+        return tx
+
+    def _payments_to_us(self, txid: str) -> list[TxOutput]:
+        return [txout for txout in self._transaction(txid).outputs() if self._wallet.is_mine(txout.address)]
 
     async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
         """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""
@@ -121,3 +133,12 @@ class Originals(Logger):
                 raise Unreachable("the Electrum server does not know the sender's coins") from error
             scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
         return scripts
+
+
+def _transaction(raw: str, txid: str) -> Transaction | None:
+    """Return a transaction (hex), if that is what it is and its name is right."""
+    try:
+        tx = parse_transaction(bytes.fromhex(raw))
+    except (DecodeError, ValueError):
+        return None
+    return tx if tx.txid() == txid else None

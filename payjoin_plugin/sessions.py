@@ -20,8 +20,8 @@ from .ledger import Ledger, ReceiverSession, now
 from .offering import Offering
 from .originals import Originals
 from .report import Report
-from .session.events import Abort, Closed
-from .session.receiver import SessionClosed, WaitingForOriginal, held_original
+from .session.events import Abort, Closed, ReceiverEvent, RenewedKeys
+from .session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
 from .session.status import Waiting
 from .settling import Settling
 from .wallet.chain import ChainLookUp
@@ -101,7 +101,7 @@ class WalletSessions(Logger):
             if self.wallet.network is not None:
                 self.double_spends.watch(session, look=True)
         if self.wallet.network is not None:
-            self._leftovers = asyncio.get_running_loop().create_task(self._settle_leftovers())
+            self._leftovers = asyncio.get_running_loop().create_task(self.settling.leftovers())
         self._chain_changed()
 
     async def stopped(self) -> None:
@@ -132,11 +132,18 @@ class WalletSessions(Logger):
             store=self.store,
             policy=self._services.settings,
             clock=time.time,
-            record=lambda state, event: self.ledger.record(session, event, after=state),
+            record=lambda state, event: self._record(session, state, event),
             changed=lambda: self._moved(session),
         )
         self.runners[session_id] = runner
         self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
+
+    def _record(self, session: ReceiverSession, state: ReceiverState, event: ReceiverEvent) -> bool:
+        recorded = self.ledger.record(session, event, after=state)
+        if recorded and isinstance(event, RenewedKeys):
+            # The next request must not be offered with keys that the directory has refused.
+            self._services.cache.put(created_of(state).directory, event.ohttp_keys, time.time())
+        return recorded
 
     async def _drive(self, runner: Runner, transport: HttpTransport) -> None:
         try:
@@ -162,12 +169,6 @@ class WalletSessions(Logger):
         except Exception:
             self.logger.exception("a sender's own payment could not be seen to")
         self.changed()
-
-    async def _settle_leftovers(self) -> None:
-        try:
-            await self.settling.leftovers()
-        except Exception:
-            self.logger.exception("the kept payments could not be looked at")
 
     def _moved(self, session: ReceiverSession) -> None:
         self.double_spends.watch(session)

@@ -93,8 +93,8 @@ class Settings:
     def _get(self, name: str) -> Any:
         var = self._config.cv.from_key(PREFIX + name)
         value = var.get()
-        if value is None:
-            return None
+        if value is None:  # Electrum's default, or a null that somebody wrote into the file
+            return var.get_default_value()
         try:
             return CHECKS[name](value)
         except UserError:

@@ -102,10 +102,10 @@ class Settling(Logger):
             raise UserError(f"session_id: session {session.id} holds no original payment")
         if confirmations(self._wallet, original.txid) is not None:
             return original.txid
-        kept = self._ledger.store.originals().get(original.txid)
+        kept = self._originals.kept().get(original.txid)
         if kept is None:
             raise UserError("the sender's coins were spent otherwise; the original cannot be mined any more")
-        if self._originals.is_paid(kept):
+        if self._originals.is_paid(original.txid, kept):
             raise UserError("the request is paid already; broadcasting the original could charge the sender twice")
         spenders = await self._originals.spenders(original.txid, _scripts(original))
         if any(is_payjoin(open_state(session.state), tx.raw) for tx in spenders):
@@ -126,33 +126,33 @@ class Settling(Logger):
 
     async def leftovers(self) -> None:
         """At wallet load: see where each kept payment stands. One whose log is gone is treated as an expired one's."""
-        kept = self._ledger.store.originals()
+        kept = self._originals.kept()
         loose = [txid for txid, one in kept.items() if one.session_id not in self._ledger.open]  # a task sees to others
-        for done in await asyncio.gather(*(self._see_to_leftover(txid, kept[txid]) for txid in loose)):
-            if done is not None:
-                self.logger.info(f"a kept payment was refused: {done}")
+        await asyncio.gather(*(self._see_to_leftover(txid, kept[txid]) for txid in loose))
 
-    async def _see_to_leftover(self, txid: str, kept: KeptOriginal) -> UserError | None:
+    async def _see_to_leftover(self, txid: str, kept: KeptOriginal) -> None:
         try:
             session = self._ledger.session(kept.session_id) if self._ledger.knows(kept.session_id) else None
             await self._see_to(txid, session)
         except UnreadableLog:
             pass  # not ours to judge
         except UserError as refusal:
-            return refusal
-        return None
+            self.logger.info(f"a kept payment was refused: {refusal}")
+        except Exception:
+            # One that we cannot handle must not keep the others back.
+            self.logger.exception("a kept payment could not be seen to")
 
     async def _see_to(self, txid: str, session: ReceiverSession | None) -> None:
         """See where a kept payment stands, and broadcast it where that is due and nothing spends its coins."""
         backoff = Backoff()
         original = held_original(session.state) if session is not None else None
         await self._electrum.ready()
-        while (kept := self._ledger.store.originals().get(txid)) is not None:
+        while (kept := self._originals.kept().get(txid)) is not None:
             try:
                 spenders = await self._originals.spenders(txid, _scripts(original) if original is not None else None)
                 if session is not None:
                     self._hear(session, spenders)
-                if not self._is_due(kept, session) or txid in [tx.txid for tx in spenders]:
+                if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
                     return
                 if not spenders:
                     await self._originals.broadcast(kept.tx)
@@ -161,10 +161,10 @@ class Settling(Logger):
                 self.logger.info(f"a kept payment has to wait: {trouble!r}")
             await asyncio.sleep(backoff.next())  # a double spend may yet go as it came
 
-    def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
+    def _is_due(self, txid: str, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
         """Tell whether a kept payment shall be broadcast without being asked for."""
         wanted = self._settings.broadcast_original_by_itself and not kept.aborted
-        return wanted and (session is None or _may_fall_back(session)) and not self._originals.is_paid(kept)
+        return wanted and (session is None or _may_fall_back(session)) and not self._originals.is_paid(txid, kept)
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from electrum.i18n import _
 
 from .errors import Fault, UnreadableLog, WalletError
+from .ledger import now
 from .session.events import Fallback, RefusedOriginal, Success, Unrecognized
 from .session.outcome import Seen, outcome_of
 from .session.receiver import (
@@ -22,7 +23,7 @@ from .session.receiver import (
     held_original,
     open_state,
 )
-from .session.status import Stage, Status, Waiting, details_of, fault_of, stage_of
+from .session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
 from .wallet.watching import request_paid, seen_for
 
 if TYPE_CHECKING:
@@ -171,6 +172,14 @@ def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
         sender_fee_sat=original.fee_sat + event.sender_fee_sat,
         received_sat=state.payment_sat - event.receiver_fee_sat,
     )
+
+
+def head_of(sessions: WalletSessions, session_id: str) -> Head:
+    """Return the ends of a session's log; nothing is decoded where it is open. Raises UnreadableLog."""
+    session = sessions.ledger.open.get(session_id)
+    if session is None:
+        return read_head(sessions.store.raw_log(session_id), now=now())
+    return Head(created_of(session.state), session.records[0].at, sessions.report.status(session))
 
 
 class Finder:

@@ -69,6 +69,11 @@ class OnlineNetwork(Network):
     def is_connected(self) -> bool:
         return True
 
+    async def get_transaction(self, txid: str) -> str:
+        raw = self.chain.transaction(txid)
+        assert isinstance(raw, str)
+        return raw
+
     async def broadcast_transaction(self, tx: Transaction) -> None:
         self.broadcast.append(tx.txid())
         self.chain.add(tx)

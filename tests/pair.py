@@ -7,7 +7,8 @@ Each can lose all that it has not flushed, at any moment (`Points`), and goes on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from electrum.bitcoin import script_to_address
 from electrum.transaction import Transaction
@@ -34,7 +35,14 @@ from payjoin_plugin.session.events import (
     SenderEvent,
 )
 from payjoin_plugin.session.log import Session, decode_log
-from payjoin_plugin.session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
+from payjoin_plugin.session.receiver import (
+    ProposalPosted,
+    ReceiverState,
+    SessionClosed,
+    WaitingForOriginal,
+    created_of,
+    held_original,
+)
 from payjoin_plugin.session.sender import PollingForProposal, PostingOriginal, SenderClosed, SenderState
 from payjoin_plugin.session.status import fault_of
 from payjoin_plugin.wire.keys import SecretKey
@@ -278,6 +286,10 @@ class Pair:
         return self.receiver.events(self.session_id)
 
     @property
+    def is_answered(self) -> bool:
+        return isinstance(self.state, ProposalPosted)
+
+    @property
     def outcome(self) -> Outcome:
         """How the receiver's session ended."""
         state = self.state
@@ -299,6 +311,18 @@ class Pair:
     async def run(self) -> tuple[End, SenderClosed]:
         """Let both come to their ends. A receiver who has answered stays until expiry."""
         return await asyncio.gather(self.receiver.run(self.session_id), self.sender.run())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Runner]:
+        """Let both run while a test acts; then they are stopped."""
+        tasks = [asyncio.ensure_future(self.sender.run()), asyncio.ensure_future(self.receiver.run(self.session_id))]
+        await asyncio.sleep(0)
+        try:
+            yield self.receiver.runner(self.session_id)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def run_receiver(self) -> End:
         """Let the receiver come to its end; the sender may wait for ever."""

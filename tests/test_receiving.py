@@ -121,6 +121,20 @@ async def test_the_uri_is_plain_from_the_senders_answer_on(tmp_path: Path) -> No
 
 
 @on_electrums_loop
+async def test_keys_that_the_directory_changed_are_in_the_uri_and_in_the_next_requests(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.shop.mailroom.directory.rotate_keys()
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        await merchant.until(lambda: merchant.events(session_id) == ["Created", "RenewedKeys"])
+        assert endpoint_of(merchant.uri(request)).ohttp_keys == merchant.shop.mailroom.keys
+        _, uri = merchant.offer()
+        assert endpoint_of(uri).ohttp_keys == merchant.shop.mailroom.keys
+        await pay(merchant, merchant.uri(request))
+        await merchant.until_row(session_id, status="completed")
+
+
+@on_electrums_loop
 async def test_our_coin_goes_into_no_other_payment_until_the_end(tmp_path: Path) -> None:
     async with shop(tmp_path, 300_000) as merchant:
         session_id, uri = merchant.offer()
@@ -236,120 +250,3 @@ async def test_the_user_may_be_asked_each_time(tmp_path: Path) -> None:
         merchant.sessions.answer(session_id, password=None)
         await paying
         await merchant.until_row(session_id, status="completed")
-
-
-# Other ends
-
-
-@on_electrums_loop
-async def test_a_refused_sender_hears_why_and_so_do_we(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri, AMOUNT - 1)
-        await sender.run()
-        assert sender.error == "original-psbt-rejected"
-        row = await merchant.until_row(session_id, status="failed")
-        assert row["reason"] == "pays_too_little"
-
-
-@on_electrums_loop
-async def test_a_sender_who_broadcasts_the_original_has_paid_without_payjoin(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        await sender.run()
-        merchant.sees(sender.made.transaction())
-        row = await merchant.until_row(session_id, status="paid_without_payjoin")
-        assert row["original_txid"] == sender.made.transaction().txid()
-        assert row["confirmations"] == 0
-
-
-@on_electrums_loop
-async def test_a_request_that_somebody_else_paid_is_paid_without_payjoin(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        merchant.sees(merchant.shop.payment(parse(uri).address).transaction())
-        await merchant.until_row(session_id, status="paid_without_payjoin")
-
-
-@on_electrums_loop
-async def test_an_abort_is_on_disk_and_no_answer_follows(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        paying = asyncio.ensure_future(sender.run())
-        await merchant.until_row(session_id, reason="needs_approval")
-        await merchant.sessions.abort(session_id)
-        assert merchant.events_on_disk(session_id)[-1] == "closed"
-        assert merchant.row(session_id)["status"] == "aborted"
-        await merchant.sessions.abort(session_id)
-        with pytest.raises(UserError):
-            merchant.sessions.answer(session_id, password=None)
-        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
-        assert merchant.network.broadcast == [sender.made.transaction().txid()]
-        posts = merchant.shop.mailroom.directory.journal.posts()
-        assert [seen.is_at(endpoint_of(uri).mailbox) for seen in posts] == [True]
-        paying.cancel()
-
-
-@on_electrums_loop
-async def test_with_a_full_disk_an_abort_says_so_and_no_answer_follows(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer()
-        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
-        await merchant.until_row(session_id, reason="needs_approval")
-        with merchant.full_disk(), pytest.raises(OSError, match="No space"):
-            await merchant.sessions.abort(session_id)
-        assert session_id not in merchant.sessions.runners
-        await merchant.sessions.abort(session_id)
-        assert merchant.events_on_disk(session_id)[-1] == "closed"
-        paying.cancel()
-
-
-@on_electrums_loop
-async def test_a_declined_request_is_plain_for_good(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        request = merchant.request()
-        session_id = merchant.session_of(request)
-        await merchant.sessions.decline(request.get_id())
-        assert "pj=" not in merchant.uri(request)
-        assert merchant.row(session_id)["status"] == "aborted"
-        again = await merchant.crash_and_restart()
-        assert "pj=" not in again.uri(again.wallet.get_request(request.get_id()))
-        assert again.row(session_id)["status"] == "aborted"
-        await again.close()
-
-
-@on_electrums_loop
-async def test_a_request_whose_sender_has_answered_cannot_be_declined(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        request = merchant.request()
-        await merchant.shop.sender(merchant.uri(request)).run()
-        with pytest.raises(UserError, match="payjoin_abort"):
-            await merchant.sessions.decline(request.get_id())
-
-
-@on_electrums_loop
-async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        request = merchant.request()
-        session_id = merchant.session_of(request)
-        merchant.wallet.delete_request(request.get_id())
-        assert merchant.sessions.store.saves == 0
-        assert merchant.events_on_disk(session_id) == ["created", "closed"]
-        assert request.get_id() not in merchant.on_disk()["payment_requests"]
-        assert merchant.row(session_id)["status"] == "aborted"
-
-
-@on_electrums_loop
-async def test_a_wallet_that_closes_stops_everything_at_once(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        for number in range(20):
-            merchant.offer(AMOUNT + number)
-        directory = merchant.shop.mailroom.directory
-        await directory.journal.until(lambda: len(directory.journal.polls()) == 20)
-        async with asyncio.timeout(1):
-            await merchant.sessions.stopped()
-        assert merchant.wallet.get_request_URI.__func__ is type(merchant.wallet).get_request_URI

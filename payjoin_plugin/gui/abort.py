@@ -37,7 +37,7 @@ class AbortDialog(WindowModalDialog):
         self.keep.clicked.connect(self.reject)
         self.abort = QPushButton(_("Abort payjoin"))
         self.abort.clicked.connect(self._begin)
-        self.abort.setDefault(True)
+        self.keep.setDefault(True)
         self._abort = abort
 
         box = QVBoxLayout(self)

@@ -1,6 +1,6 @@
 """Labels that never move what stands around them.
 
-A label that wraps makes its height depend on its width, and Electrum's receive tab grows with each change of such a one.
+The height of a label that wraps depends on its width, and Electrum's receive tab grows with each change of such a one.
 """
 
 from __future__ import annotations

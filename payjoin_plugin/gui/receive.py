@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
 from PyQt6.QtCore import QObject, QTimer
-from PyQt6.QtWidgets import QCheckBox, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..offering import request_made_in_window
 from ..session.status import Status, Waiting
@@ -71,6 +71,7 @@ class Toggle(QObject):
         """Take it out of the tab."""
         for widget in (self.box, self.reason):
             self._window.receive_tab.receive_grid.removeWidget(widget)
+            widget.hide()
             widget.deleteLater()
 
     def refresh(self) -> None:
@@ -131,8 +132,16 @@ class StatusPanel(QWidget):
         self._countdown = QTimer(self)
         self._countdown.setSingleShot(True)
         self._countdown.timeout.connect(self._tick)
+        self._keep_rows(self._tab.receive_grid)
         self._place = _column_of(self._tab)
         self._place.insertWidget(1, self)
+
+    @staticmethod
+    def _keep_rows(grid: QGridLayout) -> None:
+        """Keep the tab's fields from being squeezed in a low window, now that there is more in it."""
+        for row in range(grid.rowCount()):
+            items = [item for column in range(2) if (item := grid.itemAtPosition(row, column)) is not None]
+            grid.setRowMinimumHeight(row, max((item.sizeHint().height() for item in items), default=0))
 
     def wrap(self, wraps: Wraps) -> None:
         """Follow the selection."""
@@ -142,6 +151,8 @@ class StatusPanel(QWidget):
         """Take it out of the tab."""
         self._countdown.stop()
         self._place.removeWidget(self)
+        for row in range(self._tab.receive_grid.rowCount()):
+            self._tab.receive_grid.setRowMinimumHeight(row, 0)
         self.hide()
         self.deleteLater()
 
@@ -226,7 +237,7 @@ def _column_of(tab: QWidget) -> Any:
     def search(layout: QLayout) -> QLayout | None:
         for number in range(layout.count()):
             inner = layout.itemAt(number).layout()
-            if inner is tab.receive_grid:  # type: ignore[attr-defined]  # Electrum's
+            if inner is tab.receive_grid:
                 return layout
             if inner is not None and (found := search(inner)) is not None:
                 return found

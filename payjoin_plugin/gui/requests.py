@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from electrum.gui.qt.request_list import ROLE_KEY
 from electrum.i18n import _
+from PyQt6.QtCore import QSignalBlocker
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QMenu
 
@@ -29,7 +30,7 @@ class RequestMarks:
     def __init__(self, window: ElectrumWindow, sessions: WalletSessions, deeds: Deeds, icon: QIcon) -> None:
         self._window, self._sessions, self._deeds, self._icon = window, sessions, deeds, icon
         self._list = window.receive_tab.request_list
-        self._tooltips: dict[str, tuple[object, str]] = {}
+        self._tooltips: dict[str, tuple[tuple[object, object], str]] = {}
         """Session → what it stood at when its tooltip was made, and the tooltip."""
 
     def wrap(self, wraps: Wraps) -> None:
@@ -46,15 +47,20 @@ class RequestMarks:
     def refresh(self) -> None:
         """Give each request that has a session our icon, and its state as tooltip. Electrum rewrites neither."""
         model, column = self._list.std_model, self._list.Columns
-        for row in range(model.rowCount()):
-            date = model.item(row, column.DATE)
-            session_id = self._sessions.store.session_of_request(date.data(ROLE_KEY))
-            if session_id is None:
-                continue
-            date.setIcon(self._icon)
-            tooltip = self._tooltip(session_id)
-            for part in (column.DATE, column.DESCRIPTION, column.AMOUNT, column.STATUS):
-                model.item(row, part).setToolTip(tooltip)
+        # Qt would measure the whole list again after each of the changes, and none makes a row larger.
+        with QSignalBlocker(model):
+            for row in range(model.rowCount()):
+                date = model.item(row, column.DATE)
+                session_id = self._sessions.store.session_of_request(date.data(ROLE_KEY))
+                if session_id is None:
+                    continue
+                tooltip = self._tooltip(session_id)
+                if date.toolTip() == tooltip:
+                    continue
+                date.setIcon(self._icon)
+                for part in (column.DATE, column.DESCRIPTION, column.AMOUNT, column.STATUS):
+                    model.item(row, part).setToolTip(tooltip)
+        self._list.viewport().update()
 
     def add_menu(self, menu: QMenu, request_id: str) -> None:
         """Add what can be done with the payjoin of one request to its menu."""
@@ -79,7 +85,7 @@ class RequestMarks:
         runner = self._sessions.runners.get(session_id)
         stands = (session.state if session is not None else None, runner.waiting if runner is not None else None)
         known = self._tooltips.get(session_id)
-        if known is None or known[0] != stands:
+        if known is None or known[0][0] is not stands[0] or known[0][1] is not stands[1]:
             line = line_of(view_of(self._sessions, session_id), self._window.config)
             known = self._tooltips[session_id] = (stands, f"Payjoin: {line.text}")
         return known[1]

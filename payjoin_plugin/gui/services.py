@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..services import Services
     from .bridge import Bridge
 
+ROWS = 4
+"""Entries that are seen without scrolling."""
+
 
 class ServiceList(QWidget):
     """One list. Its order is the order of preference."""
@@ -45,7 +48,7 @@ class ServiceList(QWidget):
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         self.table.verticalHeader().setDefaultSectionSize(round(1.5 * self.table.fontMetrics().lineSpacing()))
-        self.table.setMinimumHeight(round(6.4 * self.table.fontMetrics().lineSpacing()))
+        self.table.setFixedHeight(round(ROWS * 1.5 * self.table.fontMetrics().lineSpacing()) + 6)
         self.trouble = QLabel("")
         self.trouble.setWordWrap(True)
         self.trouble.setVisible(False)

@@ -17,7 +17,8 @@ from electrum.util import format_time
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from ..errors import UnreadableLog
-from ..session.status import Stage, Status, read_head, stage_of
+from ..session.status import Stage, Status, stage_of
+from ..view import head_of
 from .words import short_status, time_left
 
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ class Row:
 
 def row_of(sessions: WalletSessions, session_id: str) -> Row:
     """Return the row of a session, from the ends of its log or from its live state."""
-    now = int(time.time())
     session = sessions.ledger.open.get(session_id)
     try:
-        head = read_head(sessions.store.raw_log(session_id), now=now)
+        head = head_of(sessions, session_id)
     except UnreadableLog:
         return Row(session_id, 0, _("Unreadable record"), 0, Status.UNREADABLE, None, 0, session_id)
     stage = None

@@ -57,7 +57,7 @@ class SessionsWindow(QDialog):
         self.setWindowTitle(_("Payjoin sessions"))
         self.setWindowIcon(icon)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.resize(900, 480)
+        self.resize(1000, 520)
         self._wanted: str | None = None
         self._was_open: set[str] = set()
         self._has_loaded = False
@@ -159,7 +159,7 @@ class SessionsWindow(QDialog):
         splitter.addWidget(self.detail)
         splitter.setStretchFactor(0, 3)
         splitter.setStretchFactor(1, 2)
-        splitter.setSizes([520, 380])
+        splitter.setSizes([620, 380])
         splitter.setChildrenCollapsible(False)
         full = QWidget()
         box = QVBoxLayout(full)

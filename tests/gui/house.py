@@ -31,7 +31,7 @@ from electrum.plugin import Plugins
 from electrum.simple_config import SimpleConfig
 from electrum.transaction import PartialTransaction, Transaction
 from electrum.wallet import Abstract_Wallet
-from PyQt6.QtCore import QTimer
+from PyQt6.QtCore import QEvent, QTimer
 from PyQt6.QtWidgets import QCheckBox, QLabel, QPushButton
 
 from payjoin_plugin import SETTINGS
@@ -161,6 +161,7 @@ class House:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.gui.app.processEvents()
+            self.gui.app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
             threading.Event().wait(0.005)
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:

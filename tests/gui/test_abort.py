@@ -65,7 +65,7 @@ def test_with_the_senders_payment_in_hand_it_is_broadcast_instead(house: House) 
 
 
 def test_without_the_tick_the_senders_payment_stays_ready(house: House) -> None:
-    shop, session_id = waiting_for_password(house)
+    shop, _ = waiting_for_password(house)
     house.answers(press("Abort payjoin", tick=False))
     shop.press("Abort payjoin")
     house.until(lambda: shop.line == "Payjoin aborted. The sender's own payment was not broadcast.")

@@ -154,6 +154,7 @@ def test_a_reserved_coin_says_for_what_and_until_when(house: House) -> None:
     house.sender().offer(shop)
     house.until(lambda: shop.line.startswith("Answered"))
     house.settle(0.3)
+    coins.update()  # as when the tab is opened
     assert coins._spend_set == set(), "coin control would spend it silently"
     assert "Reserved for a payjoin until" in coins.std_model.item(0, coins.Columns.OUTPOINT).toolTip()
     found = shop.sessions.ledger.reserved_for(outpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PyQt6.QtCore import QCoreApplication
@@ -15,14 +16,14 @@ from payjoin_plugin.session.status import Status
 from tests.gui.house import House, Resident
 
 
-def open_window(shop: Resident, session_id: str | None = None):  # type: ignore[no-untyped-def]  # it is a QDialog: Any
+def open_window(shop: Resident, session_id: str | None = None) -> Any:
     shop.parts.show_sessions(session_id)
     window = shop.parts._window_of_sessions
     shop.house.until(lambda: window._has_loaded)
     return window
 
 
-def shown(window) -> list[str]:  # type: ignore[no-untyped-def]
+def shown(window: Any) -> list[str]:
     model = window.model
     return [model.data(model.index(row, Column.DESCRIPTION)) for row in range(model.rowCount())]
 

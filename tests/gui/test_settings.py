@@ -57,7 +57,7 @@ def test_cancel_changes_nothing(house: House, dialog: SettingsDialog) -> None:
     [
         ("http://relay.example", "https"),
         ("ftp://relay.example", "https"),
-        ("https://relay.example/path", "path"),
+        ("https://relay.example/path", "only the scheme, the host and the port"),
         ("nonsense", ""),
     ],
 )

@@ -97,6 +97,22 @@ def mortal(stand: Stand, plugin_zip: Path, second_mailroom: RealMailroom) -> Rec
     return Receiver(stand.electrum("mortal", plugin=plugin_zip, settings=settings), "wallet")
 
 
+@pytest.fixture(scope="session")
+def mortal_wallet(stand: Stand, mortal: Receiver) -> Receiver:
+    """A wallet with a coin for each test that has the daemon killed, stopped or cut off."""
+    return new_wallet(stand, mortal, *(1_000_000 + number for number in range(14)))
+
+
+@pytest.fixture
+def merchant(mortal_wallet: Receiver) -> Receiver:
+    """That wallet, open, whatever the last test did to the daemon."""
+    if mortal_wallet.daemon.running:
+        mortal_wallet.open()
+    else:
+        mortal_wallet.restart()
+    return mortal_wallet
+
+
 @pytest.fixture
 def receiver(stand: Stand, daemon: Receiver) -> Receiver:
     """A new wallet with coins, in the daemon that all share."""

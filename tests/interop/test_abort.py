@@ -43,8 +43,7 @@ def in_mempool(stand: Stand, txid: str) -> bool:
     return txid in stand.node.rpc("getrawmempool")
 
 
-def test_after_an_abort_no_answer_is_sent_not_even_when_the_daemon_is_killed(stand: Stand, mortal: Receiver) -> None:
-    merchant = new_wallet(stand, mortal, 1_000_000)
+def test_after_an_abort_no_answer_is_sent_not_even_when_the_daemon_is_killed(stand: Stand, merchant: Receiver) -> None:
     aborted, other = merchant.payjoin_request(AMOUNT), merchant.payjoin_request(AMOUNT)
     early, served = new_sender(stand), new_sender(stand)
     before = written(stand)
@@ -104,8 +103,7 @@ def test_a_held_original_is_no_answer_and_no_payment_until_it_is_broadcast(stand
     assert request["tx_hashes"] == [original["txid"]]
     assert locked.session(session_id)["status"] == "aborted"
     assert locked.session(session_id)["confirmations"] == 0
-    with pytest.raises(ElectrumError, match="paid already"):
-        locked.rpc("payjoin_broadcast_original", session_id=session_id)
+    assert locked.rpc("payjoin_broadcast_original", session_id=session_id) == original["txid"]
     assert written(stand) - before == {mailbox}
     waiting.stop()
 

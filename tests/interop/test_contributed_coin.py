@@ -60,7 +60,7 @@ def test_a_coin_that_the_user_unfreezes_is_spent_and_the_original_pays(
 
 
 def test_a_coin_of_an_expired_proposal_is_free_again(stand: Stand, merchant: Receiver, payer: Payer) -> None:
-    request, _ = answered(payer, merchant, expiry=10)
+    request, _ = answered(payer, merchant, expiry=8)
     coin = contributed(merchant, request)
     merchant.until(session_of(request), status="paid_without_payjoin", confirmations=0)
     assert coin in coins_in(stand, spend_all(stand, merchant))

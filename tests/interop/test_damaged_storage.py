@@ -81,7 +81,7 @@ DAMAGES: list[tuple[Callable[[Log], object], str]] = [
 
 BY_HAND = {
     "session_lifetime": -5,
-    "minimum_amount": "lots",
+    "minimum_amount": None,
     "max_receiver_fee_sat": 10**12,
     "max_receiver_fee_rate": "fast",
     "offer_in_window": 7,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from payjoin_plugin.errors import ErrorReplyReceived
-from tests.interop.conftest import COINS, new_wallet, setting
+from tests.interop.conftest import new_wallet, setting
 from tests.interop.mailboxes import written
 from tests.interop.payments import BY_ITSELF, UNTIL_ASKED, hold, is_at_node, pay, session_of, txid_of_original
 from tests.interop.receiver import Receiver
@@ -21,14 +21,14 @@ from tests.stand.stand import Stand
 
 pytestmark = pytest.mark.timeout(240)
 
-LIFE = 10
+LIFE = 8
 """Seconds until a request expires that is to expire: enough for what comes before."""
 PASSWORD = "secret of the till"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def merchant(stand: Stand, counter: Receiver) -> Receiver:
-    return new_wallet(stand, counter, *COINS)
+    return new_wallet(stand, counter, *(1_000_000 + number for number in range(8)))
 
 
 # Double spends
@@ -157,7 +157,7 @@ def test_after_a_failure_the_senders_payment_is_broadcast(stand: Stand, merchant
 
 
 def test_a_locked_wallet_answers_with_the_password_for_this_once(stand: Stand, counter: Receiver) -> None:
-    locked = new_wallet(stand, counter, *COINS, password=PASSWORD)
+    locked = new_wallet(stand, counter, 1_000_000, 1_100_000, password=PASSWORD)
     request = locked.payjoin_request(AMOUNT)
     run = new_sender(stand).send(request["URI"])
     locked.until(session_of(request), stage="waiting_for_wallet", reason="locked")

@@ -17,7 +17,7 @@ from tests.stand.stand import Stand
 
 pytestmark = pytest.mark.timeout(240)
 
-LIFE = 10
+LIFE = 8
 """Seconds until a request expires that is to expire: enough for what comes before."""
 
 

@@ -24,21 +24,6 @@ pytestmark = pytest.mark.timeout(240)
 PASSWORD = "secret of the till"
 
 
-@pytest.fixture(scope="module")
-def merchant(stand: Stand, mortal: Receiver) -> Receiver:
-    """A wallet with enough coins for all of these tests."""
-    return new_wallet(stand, mortal, *(1_000_000 + number for number in range(8)))
-
-
-@pytest.fixture(autouse=True)
-def awake(merchant: Receiver) -> None:
-    """Each test begins with a daemon that runs and has the wallet open."""
-    if merchant.daemon.running:
-        merchant.open()
-    else:
-        merchant.restart()
-
-
 def pull_the_plug(merchant: Receiver) -> None:
     merchant.daemon.kill()
     assert not merchant.daemon.running
@@ -100,28 +85,33 @@ def test_when_the_original_came_but_nobody_can_say_whether_it_is_good(stand: Sta
     assert holds_our_answer(stand, merchant, request["payjoin"]["session_id"])
 
 
-@pytest.mark.parametrize("how", ["unlocked", "answered"])
-def test_when_the_wallet_is_locked(stand: Stand, merchant: Receiver, how: str) -> None:
-    locked = new_wallet(stand, merchant, 1_000_000, password=PASSWORD)
-    sender = new_sender(stand)
-    request = locked.payjoin_request(AMOUNT)
-    session_id = request["payjoin"]["session_id"]
+def test_when_the_wallet_is_locked(stand: Stand, mortal: Receiver) -> None:
+    locked = new_wallet(stand, mortal, 1_000_000, 1_000_001, password=PASSWORD)
+    senders = [new_sender(stand), new_sender(stand)]
+    requests = [locked.payjoin_request(AMOUNT) for _ in senders]
+    answered, unlocked = (request["payjoin"]["session_id"] for request in requests)
     before = written(stand)
-    run = sender.send(request["URI"])
-    locked.until(session_id, stage="waiting_for_wallet", reason="locked")
+    runs = [sender.send(request["URI"]) for sender, request in zip(senders, requests, strict=True)]
+    for session_id in (answered, unlocked):
+        locked.until(session_id, stage="waiting_for_wallet", reason="locked")
     pull_the_plug(locked)
     locked.restart()
-    locked.until(session_id, stage="waiting_for_wallet", reason="locked")
-    assert locked.events(session_id)[-1] == "AcceptedOriginal"
-    assert written(stand) - before == {own_mailbox(request["URI"])}
-    if how == "unlocked":
-        locked.rpc("unlock", password=PASSWORD)
-    else:
-        with pytest.raises(ElectrumError, match="password"):
-            locked.rpc("payjoin_answer", session_id=session_id, password="a wrong one")
-        locked.rpc("payjoin_answer", session_id=session_id, password=PASSWORD)
-    assert_paid_by_payjoin(stand, locked, request, sender, run)
-    assert len(written(stand) - before) == 2
+    for session_id in (answered, unlocked):
+        locked.until(session_id, stage="waiting_for_wallet", reason="locked")
+        assert locked.events(session_id)[-1] == "AcceptedOriginal"
+    originals = {own_mailbox(request["URI"]) for request in requests}
+    assert written(stand) - before == originals
+
+    with pytest.raises(ElectrumError, match="password"):
+        locked.rpc("payjoin_answer", session_id=answered, password="a wrong one")
+    locked.rpc("payjoin_answer", session_id=answered, password=PASSWORD)
+    assert_paid_by_payjoin(stand, locked, requests[0], senders[0], runs[0])
+    assert len(written(stand) - before - originals) == 1
+    assert locked.session(unlocked)["reason"] == "locked"
+
+    locked.rpc("unlock", password=PASSWORD)
+    assert_paid_by_payjoin(stand, locked, requests[1], senders[1], runs[1])
+    assert len(written(stand) - before - originals) == 2
 
 
 def test_when_the_answer_is_written_but_cannot_be_posted(

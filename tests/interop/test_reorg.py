@@ -9,7 +9,6 @@ from tests.interop.payments import answered, session_of
 from tests.interop.receiver import Receiver
 from tests.interop.sender import AMOUNT
 from tests.sender.payer import Payer
-from tests.stand.electrum_daemon import ElectrumError
 from tests.stand.node import MINER
 from tests.stand.stand import Stand
 
@@ -48,21 +47,26 @@ def test_a_payjoin_that_the_sender_replaces(stand: Stand, merchant: Receiver, pa
     replacement = payment.spend_otherwise(to=request["address"])
     session = merchant.until(session_of(request), status="completed", confirmations=None)
     assert (session["events"], session["payjoin_txid"]) == (log, payjoin)
-    found = merchant.get_request(request["request_id"])
-    print(merchant.rpc("onchain_history"), payjoin, replacement, found, session)
-    assert found["tx_hashes"] == [replacement]
+    merchant.until_request(
+        request["request_id"], lambda found: found["tx_hashes"] == [replacement], "is paid otherwise"
+    )
 
 
-def test_bumping_the_fee(stand: Stand, merchant: Receiver, payer: Payer) -> None:
+def test_bumping_its_fee_in_electrum_needs_the_sender_and_moves_what_it_pays_us(
+    stand: Stand, merchant: Receiver, payer: Payer
+) -> None:
+    before = merchant.balance_sat()
     request, payment = answered(payer, merchant)
     payjoin = payment.broadcast_payjoin()
     log = merchant.until(session_of(request), status="completed", confirmations=0)["events"]
-    try:
-        print(merchant.rpc("bumpfee", tx=payjoin, new_fee_rate=10))
-    except ElectrumError as error:
-        print(error)
-    try:
-        print(merchant.rpc("bumpfee", tx=payjoin, new_fee_rate=10, decrease_payment=True))
-    except ElectrumError as error:
-        print(error)
-    assert log and AMOUNT
+    bumped = merchant.rpc("bumpfee", tx=payjoin, new_fee_rate=10)
+    assert not stand.node.rpc("finalizepsbt", bumped)["complete"]
+    assert merchant.session(session_of(request))["confirmations"] == 0
+
+    # Should the sender sign it all the same: Electrum took our output for change, and gave it an address of its own.
+    payer.broadcast(payer.sign(bumped))
+    stand.mine()
+    session = merchant.until(session_of(request), status="completed", confirmations=None)
+    assert (session["events"], session["payjoin_txid"]) == (log, payjoin)
+    merchant.until_request(request["request_id"], lambda found: found["tx_hashes"] == [], "is not paid at its address")
+    assert before < merchant.balance_sat() <= before + AMOUNT

@@ -21,11 +21,6 @@ def shop(stand: Stand, daemon: Receiver) -> Receiver:
     return new_wallet(stand, daemon, 1_000_000, 1_000_001)
 
 
-@pytest.fixture(scope="module")
-def merchant(stand: Stand, mortal: Receiver) -> Receiver:
-    return new_wallet(stand, mortal, *(1_000_000 + number for number in range(4)))
-
-
 def test_two_wallets_of_one_daemon_and_a_second_daemon_are_paid_at_the_same_time(
     stand: Stand, daemon: Receiver, shop: Receiver, merchant: Receiver
 ) -> None:

@@ -176,8 +176,7 @@ def change(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> Ite
         mortal.daemon.setconfig(key, value)
 
 
-def test_no_way_to_the_directory(stand: Stand, mortal: Receiver, change: Callable[..., None]) -> None:
-    merchant = new_wallet(stand, mortal, 1_000_000)
+def test_no_way_to_the_directory(stand: Stand, merchant: Receiver, change: Callable[..., None]) -> None:
     sender = new_sender(stand)
     change(online=False, directories=[stand.mailroom.directory_url])
     merchant.open()
@@ -205,8 +204,7 @@ def test_no_way_to_the_directory(stand: Stand, mortal: Receiver, change: Callabl
     assert_paid_by_payjoin(stand, merchant, early, sender, sender.send(early["URI"]))
 
 
-def test_a_relay_that_is_away_for_a_while(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> None:
-    merchant = new_wallet(stand, mortal, 1_000_000)
+def test_a_relay_that_is_away_for_a_while(stand: Stand, merchant: Receiver, second_mailroom: RealMailroom) -> None:
     sender = new_sender(stand)
     assert merchant.daemon.rpc("payjoin_check")["ohttp_relays"][second_mailroom.relay_url]["works"]
     second_mailroom.relay.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from payjoin_plugin.errors import Unreachable
-from tests.interop.conftest import COINS, new_wallet, setting
+from tests.interop.conftest import new_wallet, setting
 from tests.interop.payments import UNTIL_ASKED, is_at_node, session_of, txid_of_original
 from tests.interop.receiver import Receiver
 from tests.interop.sender import AMOUNT, assert_paid_by_payjoin, new_sender
@@ -16,9 +16,9 @@ from tests.stand.stand import Stand
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def merchant(stand: Stand, counter: Receiver) -> Receiver:
-    return new_wallet(stand, counter, *COINS)
+    return new_wallet(stand, counter, *(1_000_000 + number for number in range(8)))
 
 
 def test_payjoin_cli_pays_by_the_old_protocol(stand: Stand, merchant: Receiver) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_the_log_files_tell_nothing(stand: Stand, daemon: Receiver) -> None:
             secrets |= secrets_of(stored.get("plugin_data", {}).get("payjoin", {}))
             secrets |= secrets_of({"originals": stored.get("payjoin_originals", {})})
     session_id, address = request["payjoin"]["session_id"], request["address"]
-    assert {session_id, address, *TOKEN.findall(request["URI"].partition("pj=")[2])} - secrets == set()
+    assert {session_id, address, *TOKEN.findall(unquote(request["URI"]).partition("pj=")[2])} - secrets == set()
 
     logs = [one.log.read_text(errors="replace") for one in stand.daemons.values()]
     lines = [line for log in logs for line in lines_of(log)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from payjoin_plugin.client.runner import End
-from payjoin_plugin.errors import Fault
+from payjoin_plugin.errors import Fault, Unreachable
 from payjoin_plugin.session.events import Failure
 from payjoin_plugin.session.receiver import ProposalPosted, held_original
 from payjoin_plugin.wire.bhttp import Response
@@ -130,6 +130,21 @@ def test_a_receiver_killed_while_keys_are_renewed_answers_all_the_same(point: st
         assert len(pair.sender.answers) == 1
 
     run()
+
+
+@jumping
+async def test_keys_that_cannot_be_fetched_at_once_are_fetched_later() -> None:
+    pair = Pair()
+
+    def away() -> None:
+        raise Unreachable("away")
+
+    _rotate_at(pair, "after save")
+    pair.receiver.points.do_at("fetching keys", away)
+    pair.receiver.points.do_at("fetching keys (2)", away)
+    await pair.run_receiver()
+    assert isinstance(pair.state, ProposalPosted)
+    assert len(pair.sender.answers) == 1
 
 
 def _rotate_at(pair: Pair, point: str) -> None:

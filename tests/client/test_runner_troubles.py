@@ -1,0 +1,166 @@
+"""The runner where something is wrong: with the disk, the clock, the directory or ourselves. Time jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from payjoin_plugin.client.runner import End
+from payjoin_plugin.session.receiver import PostingProposal, Signing
+from payjoin_plugin.session.status import Waiting
+from tests.helpers import START, clock, eventually, jumping
+from tests.mailroom import faults
+from tests.mailroom.directory import Answer
+from tests.mailroom.faults import Planned
+from tests.mailroom.journal import Seen
+from tests.pair import Pair
+from tests.session.test_pair import check_the_end
+
+PASSWORD = "correct horse"
+MINUTES = 60
+
+
+# The disk
+
+
+@jumping
+async def test_with_a_full_disk_nothing_leaves_and_it_is_tried_again() -> None:
+    pair = Pair()
+    pair.receiver.store.is_full = True
+    async with pair.running() as runner:
+        await asyncio.sleep(10 * MINUTES)
+        assert isinstance(runner.trouble, OSError)
+        assert isinstance(pair.state, PostingProposal)
+        assert pair.sender.answers == set()
+        pair.receiver.store.is_full = False
+        await eventually(lambda: pair.is_answered)
+        assert pair.receiver.store.saves == 1
+        assert runner.trouble is None
+
+
+@jumping
+async def test_with_a_full_disk_no_error_leaves_either() -> None:
+    pair = Pair(query="v=3")
+    pair.receiver.store.is_full = True
+    async with pair.running():
+        await asyncio.sleep(10 * MINUTES)
+        assert pair.sender.answers == set()
+        pair.receiver.store.is_full = False
+        await eventually(lambda: len(pair.sender.answers) == 1)
+
+
+@jumping
+async def test_an_original_that_waits_is_saved_as_soon_as_there_is_room() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = PASSWORD
+    pair.receiver.store.is_full = True
+    async with pair.running() as runner:
+        await asyncio.sleep(10 * MINUTES)
+        assert pair.receiver.store.saves == 0
+        pair.receiver.store.is_full = False
+        await eventually(lambda: pair.receiver.store.saves == 1)
+        assert runner.waiting is Waiting.LOCKED
+
+
+# The clock
+
+
+@jumping
+async def test_a_directory_that_sends_us_away_is_left_alone_for_so_long() -> None:
+    pair = Pair()
+    polls: list[float] = []
+
+    async def busy(exchange: faults.Exchange) -> Answer:
+        polls.append(clock())
+        return await faults.fail_with(503, retry_after=200)(exchange)
+
+    plan = Planned(busy, lambda seen: seen.is_poll() and seen.is_at(pair.endpoint.mailbox), times=3)
+    pair.world.faults.planned.append(plan)
+    async with pair.running():
+        await eventually(lambda: pair.is_answered, within=900)
+    assert all(later - earlier >= 200 for earlier, later in pairwise(polls))
+
+
+@jumping
+async def test_expiry_is_not_slept_over() -> None:
+    pair = Pair()
+    plan = Planned(faults.fail_with(503, retry_after=1700), Seen.is_poll, times=100)
+    pair.world.faults.planned.append(plan)
+    assert await pair.run_receiver() is End.EXPIRED
+    assert clock() == START + 3600
+
+
+@jumping
+async def test_failures_are_tried_again_more_and_more_seldom_but_at_least_each_minute_and_a_half() -> None:
+    pair = Pair()
+    polls: list[float] = []
+
+    async def away(_: faults.Exchange) -> Answer:
+        polls.append(clock())
+        raise faults.HangUp
+
+    pair.world.faults.planned.append(Planned(away, Seen.is_poll, times=1000))
+    await pair.receiver.run(pair.session_id)
+    gaps = [later - earlier for earlier, later in pairwise(polls)]
+    assert all(gap <= 90 for gap in gaps)
+    assert gaps[0] <= 1.5
+    assert sum(gaps[:3]) < 10
+    assert sum(gaps[-10:]) > 300
+
+
+@jumping
+async def test_a_time_limit_inside_a_step_is_trouble_and_not_expiry() -> None:
+    pair = Pair()
+
+    def too_slow() -> None:
+        raise TimeoutError
+
+    pair.receiver.points.do_at("looking up", too_slow)
+    await pair.run()
+    check_the_end(pair)
+
+
+# A fault of ours
+
+
+@jumping
+async def test_a_fault_of_ours_comes_out_and_leaves_the_session_as_it_was() -> None:
+    pair = Pair()
+
+    def divide() -> None:
+        raise ZeroDivisionError
+
+    pair.receiver.points.do_at("signing", divide)
+    with pytest.raises(ZeroDivisionError):
+        await pair.run_receiver()
+    assert isinstance(pair.state, Signing)
+    pair.receiver.power_up()
+    await pair.run()
+    check_the_end(pair)
+
+
+# What a person may see
+
+
+@jumping
+async def test_every_turn_that_a_person_may_see_is_told() -> None:
+    pair = Pair()
+    told: list[str] = []
+    pair.receiver.changed = lambda: told.append(pair.events[-1])
+    await pair.run()
+    assert list(dict.fromkeys(told)) == pair.events[1:]
+
+
+@jumping
+async def test_trouble_is_told_and_its_end_too() -> None:
+    pair = Pair()
+    told: list[bool] = []
+    runner = pair.receiver.runner(pair.session_id)
+    pair.receiver.changed = lambda: told.append(runner.trouble is not None)
+    pair.world.faults.planned.append(Planned(faults.hang_up, Seen.is_poll, times=2))
+    async with pair.running():
+        await asyncio.sleep(MINUTES)
+    assert told[0]
+    assert not told[-1]

@@ -1,0 +1,237 @@
+"""A real Electrum wallet's payjoins that end otherwise: refused, aborted, declined, deleted, expired, double spent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from electrum.transaction import Transaction
+
+from payjoin_plugin.errors import UserError
+from payjoin_plugin.wire.uri import parse
+from tests.bip78.payments import ALICE
+from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
+from tests.pair import Sender
+from tests.wallet.wallets import electrum_running, pay
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+@on_electrums_loop
+async def test_a_refused_sender_hears_why_and_so_do_we(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri, AMOUNT - 1)
+        await sender.run()
+        assert sender.error == "original-psbt-rejected"
+        row = await merchant.until_row(session_id, status="failed")
+        assert row["reason"] == "pays_too_little"
+
+
+@on_electrums_loop
+async def test_a_sender_who_broadcasts_the_original_has_paid_without_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        merchant.sees(sender.made.transaction())
+        row = await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert row["original_txid"] == sender.made.transaction().txid()
+        assert row["confirmations"] == 0
+
+
+@on_electrums_loop
+async def test_a_request_that_somebody_else_paid_is_paid_without_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        merchant.sees(merchant.shop.payment(parse(uri).address).transaction())
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+
+
+@on_electrums_loop
+async def test_an_abort_is_on_disk_and_no_answer_follows(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        await merchant.sessions.abort(session_id)
+        assert merchant.events_on_disk(session_id)[-1] == "closed"
+        assert merchant.row(session_id)["status"] == "aborted"
+        await merchant.sessions.abort(session_id)
+        with pytest.raises(UserError):
+            merchant.sessions.answer(session_id, password=None)
+        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        posts = merchant.shop.mailroom.directory.journal.posts()
+        assert [seen.is_at(endpoint_of(uri).mailbox) for seen in posts] == [True]
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_with_a_full_disk_an_abort_says_so_and_no_answer_follows(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        with merchant.full_disk(), pytest.raises(OSError, match="No space"):
+            await merchant.sessions.abort(session_id)
+        assert session_id not in merchant.sessions.runners
+        await merchant.sessions.abort(session_id)
+        assert merchant.events_on_disk(session_id)[-1] == "closed"
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_declined_request_is_plain_for_good(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        await merchant.sessions.decline(request.get_id())
+        assert "pj=" not in merchant.uri(request)
+        assert merchant.row(session_id)["status"] == "aborted"
+        again = await merchant.crash_and_restart()
+        assert "pj=" not in again.uri(again.wallet.get_request(request.get_id()))
+        assert again.row(session_id)["status"] == "aborted"
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_request_whose_sender_has_answered_cannot_be_declined(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        await merchant.shop.sender(merchant.uri(request)).run()
+        with pytest.raises(UserError, match="payjoin_abort"):
+            await merchant.sessions.decline(request.get_id())
+
+
+@on_electrums_loop
+async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        merchant.wallet.delete_request(request.get_id())
+        assert merchant.sessions.store.saves == 0
+        assert merchant.events_on_disk(session_id) == ["created", "closed"]
+        assert request.get_id() not in merchant.on_disk()["payment_requests"]
+        assert merchant.row(session_id)["status"] == "aborted"
+
+
+@on_electrums_loop
+async def test_a_wallet_that_closes_stops_everything_at_once(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        for number in range(20):
+            merchant.offer(AMOUNT + number)
+        directory = merchant.shop.mailroom.directory
+        await directory.journal.until(lambda: len(directory.journal.polls()) == 20)
+        async with asyncio.timeout(1):
+            await merchant.sessions.stopped()
+        assert merchant.wallet.get_request_URI.__func__ is type(merchant.wallet).get_request_URI
+
+
+# The sender's own payment
+
+
+def spend_elsewhere(merchant: Merchant, sender: Sender, *, confirmed: bool = False) -> str:
+    """The Electrum server hears of a double spend, and tells who watches."""
+    elsewhere = replace(sender.made, outputs=((ALICE.script, 140_000),)).transaction()
+    merchant.shop.chain.add(elsewhere, height=180 if confirmed else 0)
+    session = merchant.network.interfaces["main"].session
+    assert session is not None
+    session.notify()
+    return elsewhere.txid()
+
+
+@on_electrums_loop
+async def test_an_original_that_is_held_at_expiry_is_broadcast(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer(exp=2)
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_that_only_our_limit_refused_is_broadcast(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_MAX_RECEIVER_FEE_SAT = 0
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        assert sender.error == "not-enough-money"
+        await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        assert merchant.row(session_id)["status"] == "failed"
+
+
+@on_electrums_loop
+async def test_nothing_is_broadcast_by_itself_where_the_user_does_not_want_it(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_MAX_RECEIVER_FEE_SAT = 0
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        session_id, uri = merchant.offer()
+        await merchant.shop.sender(uri).run()
+        await merchant.until_row(session_id, status="failed")
+        await merchant.sessions._tasks[session_id]
+        assert merchant.network.broadcast == []
+
+
+@on_electrums_loop
+async def test_an_original_that_is_visible_is_not_broadcast_again(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_MAX_RECEIVER_FEE_SAT = 0
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        original = sender.made.transaction()
+        merchant.network.on_broadcast = lambda _: None
+        await sender.run()
+        merchant.shop.chain.add(original)
+        await merchant.until_row(session_id, status="failed")
+        await merchant.sessions._tasks[session_id]
+        assert merchant.network.broadcast in ([], [original.txid()])
+        again = await merchant.crash_and_restart()
+        assert again.sessions._leftovers is not None
+        await again.sessions._leftovers
+        assert again.network.broadcast == []
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_double_spend_that_is_seen_before_the_answer_holds_it_back(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        spend_elsewhere(merchant, sender)
+        await merchant.until_row(session_id, reason="double_spend")
+        merchant.sessions.answer(session_id, password=None)
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        await paying
+
+
+@on_electrums_loop
+async def test_the_original_is_broadcast_when_our_coin_goes_elsewhere(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        elsewhere = pay(merchant.wallet, merchant.wallet.get_receiving_addresses()[0], 200_000)
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        merchant.sees(Transaction(elsewhere.serialize()))
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]

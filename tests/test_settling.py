@@ -1,0 +1,307 @@
+"""What becomes of the senders' own payments, and of sessions whose sender's coins went elsewhere, in a real wallet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from electrum.interface import TxBroadcastServerReturnedError
+from electrum.network import UntrustedServerReturnedError
+from electrum.transaction import Transaction
+
+from payjoin_plugin.errors import UserError
+from payjoin_plugin.session.status import Waiting
+from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from payjoin_plugin.wire.uri import parse
+from tests.bip78.payments import ALICE, Money
+from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
+from tests.pair import Sender
+from tests.wallet.servers import Blockchain
+from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, see_confirmed, transaction
+
+BLOCK = 180
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+class BlockOf(Blockchain):
+    """A chain in which one block holds nothing but one transaction."""
+
+    def __init__(self, txid: str) -> None:
+        self.txid = txid
+
+    def read_header(self, height: int) -> dict[str, Any] | None:
+        header: dict[str, Any] | None = super().read_header(height)
+        return header and (header | {"merkle_root": self.txid} if height == BLOCK else header)
+
+
+def elsewhere(sender: Sender) -> Transaction:
+    """A transaction of the sender's that spends the same coins and does not pay us."""
+    return replace(sender.made, outputs=((ALICE.script, 140_000),)).transaction()
+
+
+def hear(merchant: Merchant, tx: Transaction, *, confirmed: bool = False, proved: bool = True) -> None:
+    """Let the Electrum server know of a transaction that is not the wallet's, and tell who watches."""
+
+    async def proof(_txid: str, height: int) -> dict[str, Any]:
+        return {"merkle": [], "pos": 0, "block_height": height}
+
+    async def no_proof(_txid: str, _height: int) -> dict[str, Any]:
+        raise UntrustedServerReturnedError(original_exception=Exception("not in block"))
+
+    merchant.network.get_merkle_for_transaction = proof if proved else no_proof  # type: ignore[attr-defined]
+    merchant.network.blockchain = lambda: BlockOf(tx.txid())  # type: ignore[method-assign]
+    merchant.shop.chain.add(tx, height=BLOCK if confirmed else 0)
+    session = merchant.network.interfaces["main"].session
+    assert session is not None
+    session.notify()
+
+
+async def hold(merchant: Merchant, **details: Any) -> tuple[str, Sender, asyncio.Future[Any]]:
+    """Bring a session to where it holds an original and waits for the user."""
+    merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+    session_id, uri = merchant.offer(**details)
+    made = merchant.shop.payment(parse(uri).address)
+    made = replace(made, coins=tuple(Money.of(coin.owner, coin.value, name=session_id) for coin in made.coins))
+    for coin in made.coins:
+        merchant.shop.chain.add(Transaction(coin.previous), height=150)
+    sender = merchant.shop.sender(uri, made=made)
+    paying = asyncio.ensure_future(sender.run())
+    await merchant.until_row(session_id, reason="needs_approval")
+    return session_id, sender, paying
+
+
+def kept(merchant: Merchant) -> set[str]:
+    return set(merchant.sessions.store.originals())
+
+
+# The sender's coins went elsewhere
+
+
+@on_electrums_loop
+async def test_a_double_spend_in_a_block_ends_the_session_and_the_original_is_money_no_longer(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        other = elsewhere(sender)
+        hear(merchant, other)
+        await merchant.until_row(session_id, reason="double_spend")
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        hear(merchant, other, confirmed=True)
+        await merchant.until_row(session_id, status="failed")
+        assert kept(merchant) == set()
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_block_that_the_chain_does_not_prove_ends_nothing(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender), confirmed=True, proved=False)
+        await merchant.until_row(session_id, reason="double_spend")
+        assert merchant.row(session_id)["status"] == "active"
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_double_spend_that_the_mempool_forgets_alarms_nobody_any_more(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        other = elsewhere(sender)
+        hear(merchant, other)
+        await merchant.until_row(session_id, reason="double_spend")
+        del merchant.shop.chain.txs[other.txid()]
+        session = merchant.network.interfaces["main"].session
+        assert session is not None
+        session.notify()
+        await merchant.until_row(session_id, reason="needs_approval")
+        assert merchant.sessions.double_spends.seen == set()
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_at_expiry_a_double_spend_keeps_the_original_back_until_it_is_gone(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant, exp=2)
+        other = elsewhere(sender)
+        hear(merchant, other)
+        await merchant.until_row(session_id, status="expired", reason="double_spend")
+        assert merchant.network.broadcast == []
+        del merchant.shop.chain.txs[other.txid()]
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_double_spend_after_the_answer_is_seen_when_the_wallet_opens_again(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        await merchant.sessions.store.flush()
+        merchant.shop.chain.add(elsewhere(sender))
+        again = await merchant.crash_and_restart()
+        await again.until_row(session_id, stage="waiting_for_broadcast", reason="double_spend")
+        await again.close()
+
+
+# Broadcasting by hand
+
+
+@on_electrums_loop
+async def test_an_original_that_is_out_is_not_broadcast_again_and_that_is_no_error(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        txid = sender.made.transaction().txid()
+        assert await merchant.sessions.broadcast_original(session_id) == txid
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert await merchant.sessions.broadcast_original(session_id) == txid
+        assert merchant.network.broadcast == [txid]
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_does_not_get_in_the_way_of_its_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        merchant.shop.chain.add(sender.payjoin())  # the server has it, and the wallet has not heard of it
+        with pytest.raises(UserError, match="payjoin is on its way"):
+            await merchant.sessions.broadcast_original(session_id)
+        assert merchant.network.broadcast == []
+
+
+@on_electrums_loop
+async def test_an_original_whose_coins_are_gone_for_good_is_not_broadcast(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender), confirmed=True)
+        await merchant.until_row(session_id, status="failed")
+        with pytest.raises(UserError, match="spent otherwise"):
+            await merchant.sessions.broadcast_original(session_id)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_what_the_network_says_to_an_original_is_shown(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+
+        async def refuse(_tx: Transaction) -> None:
+            raise TxBroadcastServerReturnedError("min relay fee not met")
+
+        merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        session_id, _sender, paying = await hold(merchant, exp=2)
+        await merchant.until(lambda: "min relay fee" in str(merchant.row(session_id)["reason"]))
+        assert merchant.row(session_id)["status"] == "expired"
+        paying.cancel()
+
+
+# When the wallet opens
+
+
+@on_electrums_loop
+async def test_originals_without_a_log_are_broadcast_but_for_the_aborted_and_the_paid(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        left, sender, waiting = await hold(merchant)
+        aborted, _, given_up = await hold(merchant)
+        paid, _, waiting_too = await hold(merchant)
+        deleted, _, waiting_as_well = await hold(merchant)
+        await merchant.sessions.abort(aborted)
+        pay_otherwise(merchant, paid)
+        pay_otherwise(merchant, deleted)
+        merchant.wallet.delete_request(merchant.row(deleted)["request_id"])
+        assert len(kept(merchant)) == 4
+        # As an Electrum without the plugin leaves the file.
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.save_db()
+        again = await merchant.crash_and_restart()
+        assert again.sessions._leftovers is not None
+        await again.sessions._leftovers
+        assert again.sessions.store.session_ids() == []
+        assert again.network.broadcast == [sender.made.transaction().txid()]
+        assert left not in again.sessions.ledger.open
+        for paying in (waiting, given_up, waiting_too, waiting_as_well):
+            paying.cancel()
+        await again.close()
+
+
+def pay_otherwise(merchant: Merchant, session_id: str) -> None:
+    """Let the wallet see another payment of a request in a block."""
+    tx = transaction([foreign_outpoint(session_id)], [(merchant.row(session_id)["address"], AMOUNT)])
+    see_confirmed(merchant.wallet, tx, height=HEIGHT + 1)
+
+
+@on_electrums_loop
+async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_back(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _, sender, paying = await hold(merchant)
+        originals = merchant.wallet.db.get_dict(ORIGINALS_KEY)
+        (txid,) = originals
+        damaged = dict(originals[txid]) | {"tx": "no hex at all", "session_id": "gone"}
+        originals["00" * 32] = damaged
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.save_db()
+        again = await merchant.crash_and_restart()
+        assert again.sessions._leftovers is not None
+        await again.sessions._leftovers
+        assert again.network.broadcast == [sender.made.transaction().txid()]
+        assert again.sessions.held_addresses() != set()
+        assert again.on_disk()[ORIGINALS_KEY]["00" * 32] == damaged
+        paying.cancel()
+        await again.close()
+
+
+# The plugin goes
+
+
+@on_electrums_loop
+async def test_when_the_plugin_is_taken_out_what_is_held_becomes_local_transactions(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _, sender, paying = await hold(merchant)
+        txid = sender.made.transaction().txid()
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 1
+        assert merchant.wallet.adb.get_tx_height(txid).is_local_like()
+        assert "not broadcast" in merchant.wallet.get_label_for_txid(txid)
+        assert txid in merchant.wallet.db.get_dict(ORIGINALS_KEY)
+        paying.cancel()
+
+
+# Faults
+
+
+@on_electrums_loop
+async def test_a_session_that_had_a_fault_of_ours_cannot_be_answered(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _, paying = await hold(merchant)
+        merchant.sessions.runners[session_id].waiting = Waiting.FAULT
+        with pytest.raises(UserError, match="not waiting"):
+            merchant.sessions.answer(session_id, password=None)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_payjoin_that_the_file_has_already_is_no_lost_coin_while_the_wallet_starts(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        merchant.wallet._up_to_date = False
+        merchant.network.interface = None
+        session = merchant.sessions.ledger.open[session_id]
+        merchant.sees(sender.payjoin())
+        assert not merchant.sessions.settling.look_at_chain(session)
+        assert not merchant.sessions.settling.is_coin_gone(session)
