@@ -51,7 +51,6 @@ class PayjoinCommands:
     async def session(self, wallet: Abstract_Wallet, session_id: object) -> dict[str, Any]:
         """Return one session with its events."""
         sessions = self._of(wallet)
-        sessions = self._of(wallet)
         return sessions.report.row_with_events(self._known(sessions, session_id))
 
     @_user_facing

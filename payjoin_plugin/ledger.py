@@ -6,13 +6,22 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
+from electrum.bitcoin import address_to_script
 from electrum.logging import Logger
 
 from .errors import UnreadableLog
 from .session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
 from .session.log import Record, Session, decode_log, encode_record
-from .session.receiver import ReceiverState, apply, committed_contribution, created_of, held_original
-from .session.status import Status, read_head
+from .session.receiver import (
+    ReceiverState,
+    apply,
+    committed_contribution,
+    created_of,
+    held_original,
+    holds_original,
+    open_state,
+)
+from .session.status import Status, details_of, read_head
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -59,7 +68,19 @@ class Ledger(Logger):
         """Return a session, live or folded from its log. Raises UnreadableLog."""
         if (session := self.open.get(session_id)) is not None:
             return session
-        return Session(session_id, self.store, apply, decode_log(self.store.raw_log(session_id), role="receiver"))
+        records = decode_log(self.store.raw_log(session_id), role="receiver")
+        folded: ReceiverSession = Session(session_id, self.store, apply, records)
+        _check_contents(folded.state)
+        return folded
+
+    def unsettled(self) -> list[ReceiverSession]:
+        """Return the sessions that something may still come of: one that expired with nothing held is done."""
+        moment = now()
+        return [
+            session
+            for session in list(self.open.values())
+            if created_of(session.state).expires_at > moment or holds_original(session.state)
+        ]
 
     def of_request(self, request_id: str) -> ReceiverSession | None:
         """Return the open session of a payment request."""
@@ -152,6 +173,21 @@ class Ledger(Logger):
         if (committed := committed_contribution(session.state)) is not None:
             for outpoint in committed.outpoints:
                 self._reserved.pop(outpoint, None)
+
+
+def _check_contents(state: ReceiverState) -> None:
+    """Read every value of a log that is read later on, so that damage shows here. Raises UnreadableLog."""
+    created, accepted = created_of(state), getattr(open_state(state), "accepted", None)
+    try:
+        address_to_script(created.address)
+        created.expires_at.to_bytes(4)
+        if accepted is not None and (original := held_original(state)) is not None:
+            outputs = original.tx.outputs()
+            assert all(0 <= vout < len(outputs) for vout in accepted.payment_vouts)
+        details_of(state)
+    except Exception as error:
+        # Electrum's parsers raise whatever comes to hand on bytes that are none of theirs.
+        raise UnreadableLog(f"a value in it is damaged: {type(error).__name__}") from error
 
 
 def log_ref(session_id: str) -> str:

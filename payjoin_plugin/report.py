@@ -20,6 +20,8 @@ from .session.status import (
     Waiting,
     details_of,
     fault_of,
+    read_contributed,
+    read_head,
     stage_of,
     status_of,
 )
@@ -120,18 +122,17 @@ class Report:
         session_id = self._sessions.store.session_of_request(request.get_id())
         if session_id is None:
             return {"unavailable": self._sessions.offering.why_none(request)}
+        known = {"session_id": session_id, "plain_uri": plain_uri}
+        if self._is_unreadable(session_id):
+            return known | {"status": Status.UNREADABLE.value}
         try:
-            session = self._sessions.ledger.session(session_id)
+            # A merchant lists thousands of requests: no log is replayed for one.
+            raw_log = self._sessions.store.raw_log(session_id)
+            status, contributed = read_head(raw_log, now=now()).status, read_contributed(raw_log)
         except UnreadableLog:
-            return {"session_id": session_id, "status": Status.UNREADABLE.value, "plain_uri": plain_uri}
-        return {
-            "session_id": session_id,
-            "status": self.status(session).value,
-            "received_sat": received_sat(
-                self._sessions.wallet, address, contributed=details_of(session.state).contributed
-            ),
-            "plain_uri": plain_uri,
-        }
+            return known | {"status": Status.UNREADABLE.value}
+        received = received_sat(self._sessions.wallet, address, contributed=contributed)
+        return known | {"status": status.value, "received_sat": received}
 
     def _is_unreadable(self, session_id: str) -> bool:
         return session_id in self._sessions.ledger.unreadable

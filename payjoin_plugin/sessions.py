@@ -106,8 +106,10 @@ class WalletSessions(Logger):
 
     async def stopped(self) -> None:
         """Stop, since the wallet closes; its own last save comes next, and after it nothing of ours."""
-        await self.stop()
-        self.store.close()
+        try:
+            await self.stop()
+        finally:
+            self.store.close()
 
     async def stop(self) -> None:
         """Stop every task, and unhook. The wallet may stay open."""
@@ -153,9 +155,10 @@ class WalletSessions(Logger):
             self.logger.exception("a payjoin session had a fault")
             runner.waiting = Waiting.FAULT
             self.changed()
-            return
         finally:
             await transport.close()
+        if runner.waiting is Waiting.FAULT:  # what is held is worth a payment all the same, when its time has come
+            await asyncio.sleep(max(0, created_of(runner.session.state).expires_at - now()))
         await self._fall_back(runner)
 
     async def _fall_back(self, runner: Runner) -> None:
@@ -267,7 +270,7 @@ class WalletSessions(Logger):
 
     def _look_at_chain(self) -> None:
         self._look_wanted = False
-        for session in list(self.ledger.open.values()):
+        for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):
                 self._stop_soon(session.id)
             elif self.settling.is_coin_gone(session):

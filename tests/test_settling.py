@@ -13,6 +13,8 @@ from electrum.interface import TxBroadcastServerReturnedError
 from electrum.network import UntrustedServerReturnedError
 from electrum.transaction import Transaction
 
+from payjoin_plugin.bip78.contribution import Coin
+from payjoin_plugin.bip78.original import Original
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
@@ -280,6 +282,23 @@ async def test_when_the_plugin_is_taken_out_what_is_held_becomes_local_transacti
 
 
 # Faults
+
+
+@on_electrums_loop
+async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has_come(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant, exp=3)
+
+        def fails(_original: Original) -> list[Coin]:
+            raise ZeroDivisionError
+
+        merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
+        merchant.sessions.answer(session_id, password=None)
+        await merchant.until_row(session_id, reason="fault")
+        assert merchant.network.broadcast == []
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        paying.cancel()
 
 
 @on_electrums_loop

@@ -32,6 +32,8 @@ reference's numbers, which its sender allows for. A coin of another type is not 
 
 ANSWER_LIMIT = 5_850
 """Bytes of a proposal that fit both ways of an answer: binary into message B (7088), base64 into a v1 reply (7800)."""
+SIGNED_BYTES = 160
+"""What our signature, public key and scripts add to a PSBT, in bytes, at most."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def contribute(
     """Add `coin` as input number `position`, and what it brings less our fee to output `payment_vout`.
 
     Script, number and order of the outputs stay, so it does not matter whether the sender allows substitution.
-    Raises OriginalRefused where our share of the fee is beyond the limits.
+    Raises OriginalRefused where our share of the fee is beyond the limits, or where no mailbox could take the answer.
     """
     added_weight = _added_weight(original, coin)
     extra_sat = _extra_fee(original, parameters, limits, added_weight=added_weight)
@@ -118,7 +120,10 @@ def contribute(
     tx = PartialTransaction.from_io(
         inputs, outputs, locktime=original.tx.locktime, version=original.tx.version, BIP69_sort=False
     )
-    return Contribution((coin.outpoint,), serialize(tx), receiver_fee_sat=receiver_sat, sender_fee_sat=sender_sat)
+    proposal = serialize(tx)
+    if not _is_answerable(proposal):
+        raise OriginalRefused(Fault.NOT_STANDARD, "too large to be answered")
+    return Contribution((coin.outpoint,), proposal, receiver_fee_sat=receiver_sat, sender_fee_sat=sender_sat)
 
 
 def finish_proposal(unsigned: Psbt, signed: Psbt, ours: tuple[str, ...]) -> Psbt:
@@ -225,6 +230,12 @@ def _spend(txin: PartialTxInput, *, sequence: int) -> PartialTxInput:
     bare.utxo = txin.utxo
     bare.witness_utxo = txin.witness_utxo
     return bare
+
+
+def _is_answerable(proposal: Psbt) -> bool:
+    """Tell whether the proposal fits a mailbox once it is signed. Asked before a coin is shown."""
+    room = ANSWER_LIMIT - SIGNED_BYTES
+    return len(psbt_bytes(proposal)) <= room or len(psbt_bytes(_shortened(parse(proposal)))) <= room
 
 
 def _shortened(proposal: PartialTransaction) -> Psbt:

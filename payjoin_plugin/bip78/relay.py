@@ -21,8 +21,8 @@ from electrum.transaction import (
 
 MAX_WEIGHT = 400_000
 """MAX_STANDARD_TX_WEIGHT, in weight units."""
-VERSIONS = (1, 2, 3)
-"""TX_MIN_STANDARD_VERSION to TX_MAX_STANDARD_VERSION."""
+VERSIONS = (1, 2)
+"""Without version 3, whose rules (BIP 431) depend on unconfirmed parents that an Electrum server does not tell of."""
 MAX_MONEY = 21_000_000 * 100_000_000
 """satoshi."""
 

@@ -18,6 +18,16 @@ FIRST_WAIT, GROWTH, LONGEST_WAIT, JITTER = 1.0, 1.5, 60.0, 0.5
 """Seconds, factor, seconds, and the fraction by which each wait is moved at random."""
 
 
+STALE_CHECK = 30
+"""Seconds after which an original is looked up again before it is answered."""
+
+MOST_RENEWALS = 20
+"""For each session: a directory that changes its keys all the time must not fill the wallet file."""
+
+LOOK_AGAIN = 2
+"""Seconds between looks at a wallet that cannot answer yet; Electrum tells nobody when it is unlocked."""
+
+
 class Pace:
     """The gap between a session's polls: none after a long poll, a random one after a quick answer."""
 

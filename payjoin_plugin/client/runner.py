@@ -55,13 +55,7 @@ from ..session.receiver import (
 )
 from ..session.status import Waiting
 from .mail import Mail, SenderGoneError
-from .pace import Backoff, Pace
-
-STALE_CHECK = 30
-"""Seconds after which an original is looked up again before it is answered."""
-
-LOOK_AGAIN = 2
-"""Seconds between looks at a wallet that cannot answer yet; Electrum tells nobody when it is unlocked."""
+from .pace import LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
 
 
 class End(Enum):
@@ -137,9 +131,12 @@ class Runner:
                 await self._rest(trouble)
                 continue
             self.trouble = None
-            self._backoff.reset()
             if event is not None and self._record(state, event):
                 self._changed()
+            if isinstance(event, RenewedKeys):
+                await asyncio.sleep(self._backoff.next())  # it has not worked yet: new keys may be refused as well
+            else:
+                self._backoff.reset()
 
     async def _step(self, state: ReceiverState) -> ReceiverEvent | None:
         match state:
@@ -264,7 +261,8 @@ class Runner:
     async def _renew_keys(self, state: ReceiverState) -> RenewedKeys:
         created = created_of(state)
         keys = await self._mail.fetch_keys(created.directory)
-        if keys == created.ohttp_keys:
+        renewals = sum(isinstance(record.event, RenewedKeys) for record in self.session.records)
+        if keys == created.ohttp_keys or renewals >= MOST_RENEWALS:
             raise KeysRejected
         return RenewedKeys(keys)
 

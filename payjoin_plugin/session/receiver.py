@@ -306,6 +306,17 @@ def held_original(state: ReceiverState) -> Original | None:
             assert_never(unreachable)
 
 
+def holds_original(state: ReceiverState) -> bool:
+    """Tell whether `held_original` gives one, without reading it."""
+    match open_state(state):
+        case WaitingForOriginal() | CheckingOriginal():
+            return False
+        case PostingError(accepted=None):
+            return False
+        case _:
+            return True
+
+
 def open_state(state: ReceiverState) -> OpenState:
     """Return where a session stands, or where it stood when it was closed."""
     return state.before if isinstance(state, SessionClosed) else state

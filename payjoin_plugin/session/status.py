@@ -6,7 +6,7 @@ nothing. Stage and details of one session come from its replay or from its live 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
@@ -14,8 +14,8 @@ from typing import assert_never
 from ..bip78.psbt import parse
 from ..bip78.recognise import expected_txid, payjoin_transaction
 from ..errors import Fault, UnreadableLog
-from .events import Abort, Closed, Created, Failure, Fallback, Success, Unrecognized
-from .log import Record, decode_record, raw_events
+from .events import Abort, Closed, CommittedContribution, Created, Failure, Fallback, Success, Unrecognized
+from .log import KIND_OF, Record, decode_record, raw_events
 from .receiver import (
     BuildingProposal,
     CheckingOriginal,
@@ -84,6 +84,15 @@ def read_head(raw_log: object, *, now: int) -> Head:
     if not isinstance(first.event, Created):
         raise UnreadableLog("the log does not begin with its creation")
     return Head(first.event, first.at, status_of(first.event, last, now=now))
+
+
+def read_contributed(raw_log: object) -> tuple[str, ...]:
+    """Read which coins of ours a stored receiver's log contributed (`txid:n`), without replay. Raises UnreadableLog."""
+    for raw in raw_events(raw_log, role="receiver"):
+        if isinstance(raw, Mapping) and raw.get("event") == KIND_OF[CommittedContribution]:
+            event = decode_record(raw).event
+            return event.outpoints if isinstance(event, CommittedContribution) else ()
+    return ()
 
 
 def status_of(created: Created, last: Record, *, now: int) -> Status:

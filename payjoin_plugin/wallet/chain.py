@@ -36,6 +36,10 @@ SPENDERS_FETCHED = 20
 STATUSES_KEPT = 1000
 """Scripts of which it is remembered what was seen; so many originals are checked at once at most."""
 
+SPENDERS_FETCHED_IN_ALL = 40
+"""An original of many spent coins must not make us a burden to the server. A coin whose spender is not found counts as
+not listed, which is refused as well, only later."""
+
 PREVIOUS = "blockchain.transaction.get"
 UNSPENT = "blockchain.scripthash.listunspent"
 HISTORY = "blockchain.scripthash.get_history"
@@ -151,11 +155,12 @@ class ChainLookUp:
         }
         if not any(candidates.values()):
             return {}
-        fetched = await self._ask(server, [(PREVIOUS, txid) for txids in candidates.values() for txid in txids])
+        calls = list(dict.fromkeys((PREVIOUS, txid) for txids in candidates.values() for txid in txids))
+        fetched = await self._ask(server, calls[:SPENDERS_FETCHED_IN_ALL])
         spenders = {}
         for outpoint, txids in candidates.items():
             for txid, height in txids.items():
-                tx = _transaction(fetched[PREVIOUS, txid], txid)
+                tx = _transaction(fetched.get((PREVIOUS, txid)), txid)
                 if tx is not None and any(txin.prevout.to_str() == outpoint for txin in tx.inputs()):
                     spenders[outpoint] = (bytes.fromhex(tx.serialize()), height)
         return spenders

@@ -204,3 +204,22 @@ def test_nothing_of_the_senders_is_left_but_what_is_spent() -> None:
     for _, fields in input_fields(proposal):
         assert fields <= {"utxo", "witness_utxo"}
     assert b"secret" not in psbt_bytes(proposal)
+
+
+def with_many_outputs(count: int) -> Original:
+    """An original as large as its number of outputs makes it."""
+    one = payment(amount=50_000, change=500_000)
+    many = ((ALICE.script, 1_000),) * count
+    return read(replace(one, outputs=(*one.outputs, *many)).with_rate(1_000))
+
+
+def test_an_original_too_large_to_be_answered_is_refused_before_a_coin_is_shown() -> None:
+    coin = bobs_coin(1_000_000).coin()
+    with pytest.raises(OriginalRefused) as refusal:
+        contribute(with_many_outputs(180), Parameters(), coin, payment_vout=0, limits=PLENTY, position=0)
+    assert refusal.value.fault is Fault.NOT_STANDARD
+
+
+def test_a_large_original_that_can_be_answered_is_answered() -> None:
+    coin = bobs_coin(1_000_000).coin()
+    assert contribute(with_many_outputs(100), Parameters(), coin, payment_vout=0, limits=PLENTY, position=0).proposal

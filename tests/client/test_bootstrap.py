@@ -115,6 +115,7 @@ async def test_a_directory_that_says_no_is_told_by_its_status() -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", KEYS.to_bytes()[:-1], KEYS.to_bytes() + b"\0", bytes(74), b"\0\x4a" + KEYS.to_bytes(), bytes(70000)],
+    ids=["nothing", "too short", "too long", "zeros", "with a length in front", "far too long"],
 )
 async def test_what_is_no_key_is_garbled(body: bytes) -> None:
     async with HttpServer(says(reply(body=body))) as directory, transport() as out:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from payjoin_plugin.client.runner import LOOK_AGAIN, STALE_CHECK, Consent, End
+from payjoin_plugin.client.pace import LOOK_AGAIN, STALE_CHECK
+from payjoin_plugin.client.runner import Consent, End
 from payjoin_plugin.errors import Fault, WalletError
 from payjoin_plugin.session.receiver import (
     PATIENCE,

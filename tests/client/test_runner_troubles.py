@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pytest
 
+from payjoin_plugin.client.pace import MOST_RENEWALS
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.session.receiver import PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
 from tests.helpers import START, clock, eventually, jumping
 from tests.mailroom import faults
-from tests.mailroom.directory import Answer
+from tests.mailroom.directory import KEY_REJECTED, Answer
 from tests.mailroom.faults import Planned
 from tests.mailroom.journal import Seen
 from tests.pair import Pair
@@ -120,6 +121,23 @@ async def test_a_time_limit_inside_a_step_is_trouble_and_not_expiry() -> None:
     pair.receiver.points.do_at("looking up", too_slow)
     await pair.run()
     check_the_end(pair)
+
+
+# The directory
+
+
+@jumping
+async def test_a_directory_that_changes_its_keys_all_the_time_does_not_fill_the_wallet_file() -> None:
+    pair = Pair()
+
+    async def new_keys(exchange: faults.Exchange) -> Answer:
+        pair.world.directory.gateway = pair.world.directory.gateway.rotated()
+        return KEY_REJECTED
+
+    pair.world.faults.planned.append(Planned(new_keys, Seen.is_ohttp, times=1_000_000))
+    assert await pair.receiver.run(pair.session_id) is End.EXPIRED
+    assert 1 < pair.events.count("RenewedKeys") <= MOST_RENEWALS
+    assert len(pair.receiver.transport.asked) < 3600 / 30 + MOST_RENEWALS
 
 
 # A fault of ours

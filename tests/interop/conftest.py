@@ -90,6 +90,12 @@ def warm_up(mailroom: RealMailroom, stand: Stand) -> None:
     http.request("POST", f"{mailroom.relay_url}/{stand.mailroom.directory_url}/", b"junk")
 
 
+def start_relay(mailroom: RealMailroom, stand: Stand) -> None:
+    """Start a relay again that was killed."""
+    mailroom.start("relay")
+    warm_up(mailroom, stand)
+
+
 @pytest.fixture(scope="session")
 def mortal(stand: Stand, plugin_zip: Path, second_mailroom: RealMailroom) -> Receiver:
     """One daemon for the tests that kill it. Each opens its own wallet; its relay is the second mailroom's."""
@@ -104,8 +110,10 @@ def mortal_wallet(stand: Stand, mortal: Receiver) -> Receiver:
 
 
 @pytest.fixture
-def merchant(mortal_wallet: Receiver) -> Receiver:
-    """That wallet, open, whatever the last test did to the daemon."""
+def merchant(stand: Stand, second_mailroom: RealMailroom, mortal_wallet: Receiver) -> Receiver:
+    """That wallet, open, whatever the last test did to the daemon and its relay."""
+    if not second_mailroom.relay.running:
+        start_relay(second_mailroom, stand)
     if mortal_wallet.daemon.running:
         mortal_wallet.open()
     else:

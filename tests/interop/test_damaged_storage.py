@@ -67,6 +67,16 @@ def that_is_a_text(log: Log) -> object:
     return "nonsense"
 
 
+def with_an_address_that_is_none(log: Log) -> object:
+    created, *_ = log["events"]
+    return log | {"events": [created | {"address": "nonsense"}]}
+
+
+def with_a_time_that_never_comes(log: Log) -> object:
+    created, *_ = log["events"]
+    return log | {"events": [created | {"expires_at": 10**400}]}
+
+
 DAMAGES: list[tuple[Callable[[Log], object], str]] = [
     (of_a_newer_format, NEWER),
     (with_an_unknown_event, DAMAGED),
@@ -77,9 +87,11 @@ DAMAGES: list[tuple[Callable[[Log], object], str]] = [
     (without_events, DAMAGED),
     (of_another_role, DAMAGED),
     (that_is_a_text, DAMAGED),
+    (with_an_address_that_is_none, DAMAGED),
+    (with_a_time_that_never_comes, DAMAGED),
 ]
 
-BY_HAND = {
+BY_HAND: dict[str, object] = {
     "session_lifetime": -5,
     "minimum_amount": None,
     "max_receiver_fee_sat": 10**12,
@@ -89,7 +101,11 @@ BY_HAND = {
     "ask_before_contributing": "yes",
     "broadcast_original_by_itself": [],
 }
-ADDRESSES_BY_HAND = {"directories": "everywhere", "ohttp_relays": ["http://payjo.in"], "offer_in_commands": "sure"}
+ADDRESSES_BY_HAND: dict[str, object] = {
+    "directories": "everywhere",
+    "ohttp_relays": ["http://payjo.in"],
+    "offer_in_commands": "sure",
+}
 """Nonsense that somebody wrote into Electrum's file of settings."""
 
 
@@ -104,7 +120,8 @@ class Aftermath:
     broken: Receiver
     """The storage itself is damaged."""
     sound: dict[str, Any]
-    returned: dict[str, Any]
+    imported: dict[str, Any]
+    """A request that came into the file without a session."""
     requests: list[dict[str, Any]]
     """In the order of DAMAGES."""
     logs: dict[str, Any]
@@ -131,11 +148,11 @@ def morning(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> It
         stand.node.fund(wallet.daemon.fresh_addresses(1, wallet.wallet)[0], 1_000_000)
     stand.mine()
     requests = [shop.payjoin_request(AMOUNT) for _ in DAMAGES]
-    sound, returned = shop.payjoin_request(AMOUNT), shop.payjoin_request(AMOUNT)
+    sound, imported = shop.payjoin_request(AMOUNT), shop.payjoin_request(AMOUNT)
     newer.payjoin_request(AMOUNT)
     broken.payjoin_request(AMOUNT)
-    entry = shop.stored()["payment_requests"][returned["request_id"]]
-    shop.rpc("delete_request", request_id=returned["request_id"])
+    entry = shop.stored()["payment_requests"][imported["request_id"]]
+    shop.rpc("delete_request", request_id=imported["request_id"])
 
     mortal.daemon.stop()
     logs = dict(ours(shop.stored())["sessions"])
@@ -144,7 +161,8 @@ def morning(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> It
     def damage(content: dict[str, Any]) -> None:
         for session_id, (kind, _) in zip(session_ids, DAMAGES, strict=True):
             ours(content)["sessions"][session_id] = kind(logs[session_id])
-        content["payment_requests"][returned["request_id"]] = entry
+        content["payment_requests"][imported["request_id"]] = entry
+        del ours(content)["sessions"][imported["payjoin"]["session_id"]]
 
     edit(shop, damage)
     edit(newer, lambda content: ours(content).update(version=99, novelty={"a": [1, 2]}))
@@ -154,7 +172,7 @@ def morning(stand: Stand, mortal: Receiver, second_mailroom: RealMailroom) -> It
     shop.restart()
     for wallet in (newer, broken):
         wallet.daemon.load_wallet(wallet.wallet)
-    yield Aftermath(shop, newer, broken, sound, returned, requests, logs)
+    yield Aftermath(shop, newer, broken, sound, imported, requests, logs)
     mortal.daemon.stop()
     for key in (*BY_HAND, *ADDRESSES_BY_HAND):
         mortal.daemon.setconfig(f"plugins.payjoin.{key}", None)
@@ -195,10 +213,10 @@ def test_its_request_has_a_plain_uri(morning: Aftermath) -> None:
     assert morning.shop.rpc("payjoin_decline", request_id=last)["URI"] == listed[last]["URI"]
 
 
-def test_a_request_that_came_back_has_no_offer(morning: Aftermath) -> None:
-    found = morning.shop.get_request(morning.returned["request_id"])
-    assert found["URI"] == morning.returned["payjoin"]["plain_uri"]
-    assert found["payjoin"]["status"] == "aborted"
+def test_an_imported_request_has_no_offer(morning: Aftermath) -> None:
+    found = morning.shop.get_request(morning.imported["request_id"])
+    assert found["URI"] == morning.imported["payjoin"]["plain_uri"]
+    assert found["payjoin"] == {"unavailable": "This request was made without payjoin."}
 
 
 @pytest.mark.parametrize("which", ["shop", "newer", "broken"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import new_wallet, warm_up
+from tests.interop.conftest import new_wallet, start_relay
 from tests.interop.mailboxes import holds_our_answer, own_mailbox, written
 from tests.interop.receiver import Receiver
 from tests.interop.sender import AMOUNT, assert_paid_by_payjoin, frozen, new_sender
@@ -27,11 +27,6 @@ PASSWORD = "secret of the till"
 def pull_the_plug(merchant: Receiver) -> None:
     merchant.daemon.kill()
     assert not merchant.daemon.running
-
-
-def start_relay(stand: Stand, second_mailroom: RealMailroom) -> None:
-    second_mailroom.start("relay")
-    warm_up(second_mailroom, stand)
 
 
 def session_in_file(merchant: Receiver, request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,7 +61,7 @@ def test_when_the_original_lies_in_a_mailbox_that_no_relay_leads_to(
     assert session["stage"] == "waiting_for_sender"
     assert "127.0.0.1" in session["reason"]
     pull_the_plug(merchant)
-    start_relay(stand, second_mailroom)
+    start_relay(second_mailroom, stand)
     merchant.restart()
     assert_paid_by_payjoin(stand, merchant, request, sender, run)
     assert holds_our_answer(stand, merchant, request["payjoin"]["session_id"])
@@ -129,7 +124,7 @@ def test_when_the_answer_is_written_but_cannot_be_posted(
     pull_the_plug(merchant)
     on_disk = session_in_file(merchant, request)
     assert on_disk[-1]["event"] == "signed_proposal"
-    start_relay(stand, second_mailroom)
+    start_relay(second_mailroom, stand)
     merchant.restart()
     assert_paid_by_payjoin(stand, merchant, request, sender, run)
     assert holds_our_answer(stand, merchant, session_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import new_lightning_wallet, new_wallet, settings_for, warm_up
+from tests.interop.conftest import new_lightning_wallet, new_wallet, settings_for, start_relay
 from tests.interop.receiver import Receiver
 from tests.interop.sender import (
     AMOUNT,
@@ -219,6 +219,5 @@ def test_a_relay_that_is_away_for_a_while(stand: Stand, merchant: Receiver, seco
         assert "cannot be reached" in checked["reason"]
         run = sender.send(request["URI"])
     finally:
-        second_mailroom.start("relay")
-        warm_up(second_mailroom, stand)
+        start_relay(second_mailroom, stand)
     assert_paid_by_payjoin(stand, merchant, request, sender, run)

@@ -7,8 +7,19 @@ import pytest
 from payjoin_plugin.errors import Fault, UnreadableLog
 from payjoin_plugin.session.events import Abort, Closed, Failure, Fallback, Outcome, ReceiverEvent, Unrecognized
 from payjoin_plugin.session.log import Record, empty_log, encode_record
-from payjoin_plugin.session.status import Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
+from payjoin_plugin.session.receiver import held_original, holds_original
+from payjoin_plugin.session.status import (
+    Stage,
+    Status,
+    Waiting,
+    details_of,
+    fault_of,
+    read_contributed,
+    read_head,
+    stage_of,
+)
 from tests.session.samples import (
+    ACCEPTED,
     CREATED,
     EXPIRES_AT,
     HAPPY,
@@ -104,3 +115,19 @@ def test_details_come_from_the_log() -> None:
 
 def test_the_payjoins_txid_is_not_foretold_where_a_senders_script_is_part_of_it() -> None:
     assert details_of(fold(*HAPPY[:6])).payjoin_txid is None
+
+
+def test_the_contributed_coins_are_read_without_replay() -> None:
+    raw = empty_log(role="receiver")
+    raw["events"] = [encode_record(Record(1, CREATED)), "damage", *(encode_record(Record(1, e)) for e in HAPPY[3:])]
+    assert read_contributed(raw) == (OURS,)
+
+
+def test_a_log_without_a_contribution_has_none() -> None:
+    raw = empty_log(role="receiver") | {"events": [encode_record(Record(1, CREATED))]}
+    assert read_contributed(raw) == ()
+
+
+def test_whether_an_original_is_held_is_known_without_reading_it() -> None:
+    states = [*open_states(), fold(*HAPPY), fold(CREATED, RETRIEVED, ACCEPTED, REFUSED)]
+    assert [holds_original(state) for state in states] == [held_original(state) is not None for state in states]
