@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,7 +289,7 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant, exp=3)
 
-        def fails(_original: Original) -> list[Coin]:
+        def fails(original: Original) -> Sequence[Coin]:
             raise ZeroDivisionError
 
         merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]

@@ -91,7 +91,7 @@ def test_two_copies_of_a_wallet_give_a_sender_one_answer(
 
     txid = payment.broadcast_payjoin()
     assert first.until(session_of(request), status="completed")["payjoin_txid"] == txid
-    # The other one's answer may have been the same transaction by chance; if not, it sees a payment that it did not make.
+    # The other answer may have been the same transaction, by chance. If not, its log knows the payment of no one.
     assert second.until(session_of(request), confirmations=0)["status"] in ("completed", "paid_without_payjoin")
     assert [one.balance_sat() for one in (first, second)] == [sum(COINS) + AMOUNT] * 2
 
