@@ -29,6 +29,9 @@ lint: ## format, lint and types
 fix: ## let ruff repair what it can
 	$(RUN) -- sh -ec 'ruff format; ruff check --fix'
 
+screenshots: ## build/screenshots: the window in each state, light and dark
+	$(RUN) -- sh -ec 'for theme in light dark; do python -m tests.gui.screenshots build/screenshots $$theme; done'
+
 zip: ## dist/payjoin-<version>.zip, with its SHA-256
 	python3 setup.py zip
 

@@ -60,11 +60,7 @@ class WalletSessions(Logger):
         self.ledger = Ledger(wallet, self.store)
         chain = ChainLookUp(wallet)
         self.electrum = ElectrumReceiverWallet(
-            wallet,
-            store=self.store,
-            chain=chain,
-            settings=services.settings,
-            coin_book=self.ledger,
+            wallet, store=self.store, chain=chain, settings=services.settings, coin_book=self.ledger
         )
         self.offering = Offering(wallet, self.store, services)
         self.originals = Originals(wallet, self.store, chain)
@@ -270,7 +266,8 @@ class WalletSessions(Logger):
 
     def _look_at_chain(self) -> None:
         self._look_wanted = False
-        for session in self.ledger.unsettled():
+        live, idle = self.ledger.by_urgency()
+        for session in live:
             if self.settling.look_at_chain(session):
                 self._stop_soon(session.id)
             elif self.settling.is_coin_gone(session):
@@ -280,6 +277,15 @@ class WalletSessions(Logger):
             runner.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())
+        if idle:
+            asyncio.get_running_loop().create_task(self._look_at_idle(idle))
+
+    async def _look_at_idle(self, idle: Sequence[ReceiverSession]) -> None:
+        """See whether late payments end expired sessions. There may be thousands, and nobody waits for them."""
+        for session in idle:
+            await asyncio.sleep(0)
+            if not self._is_stopped and self.settling.look_at_chain(session):
+                self._stop_soon(session.id)
 
     def _give_up(self, session: ReceiverSession) -> None:
         """End the live task of a session whose coin of ours went elsewhere; the original is treated as at expiry."""

@@ -189,6 +189,25 @@ async def test_keys_are_in_the_file_and_the_first_request_after_a_start_has_its_
         await again.close()
 
 
+@on_electrums_loop
+async def test_of_two_copies_of_a_wallet_the_slower_one_gives_its_coin_free(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        copy = Merchant(merchant.shop, reopen(merchant.wallet))
+        copy.wallet.storage.path = str(tmp_path / "copy")
+        await copy.open()
+        both = (merchant, copy)
+        directory = merchant.shop.mailroom.directory
+        await directory.journal.until(lambda: directory.waiting(endpoint_of(uri).mailbox) == 2)
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until(lambda: any(one.sessions.runners[session_id].answered_elsewhere for one in both))
+        (slower,) = (one for one in both if one.sessions.runners[session_id].answered_elsewhere)
+        assert slower.sessions.reserved_outpoints() == set()
+        assert sender.payjoin()
+        await copy.close()
+
+
 # Late
 
 

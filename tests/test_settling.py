@@ -287,7 +287,7 @@ async def test_when_the_plugin_is_taken_out_what_is_held_becomes_local_transacti
 @on_electrums_loop
 async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has_come(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, sender, paying = await hold(merchant, exp=3)
+        session_id, sender, paying = await hold(merchant, exp=10)
 
         def fails(original: Original) -> Sequence[Coin]:
             raise ZeroDivisionError

@@ -5,7 +5,7 @@ The height of a label that wraps depends on its width, and Electrum's receive ta
 
 from __future__ import annotations
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import QSize, Qt
 from PyQt6.QtGui import QResizeEvent
 from PyQt6.QtWidgets import QLabel, QSizePolicy
 
@@ -23,6 +23,12 @@ class StillLabel(QLabel):
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802  # Qt's
         return False
+
+    def sizeHint(self) -> QSize:  # noqa: N802  # Qt's
+        return QSize(0, self.fontMetrics().lineSpacing())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's
+        return self.sizeHint()
 
 
 class LineLabel(QLabel):

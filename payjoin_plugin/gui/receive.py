@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
-from PyQt6.QtCore import QObject, QTimer
+from PyQt6.QtCore import QObject, QSize, QTimer
 from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..offering import request_made_in_window
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 TOGGLE_ROW = 3
 """Electrum leaves this row of the tab's grid empty."""
-LINES = 2
-"""Of the status, for which there is always room."""
 BUTTONS = 3
 """As many as a line has at most: two deeds and *Details*."""
 
@@ -121,14 +119,11 @@ class StatusPanel(QWidget):
             row.addWidget(button)
         row.addStretch(1)
         box = QVBoxLayout(self)
-        box.setContentsMargins(0, 8, 0, 0)
-        box.setSpacing(6)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(4)
         box.addWidget(self.label)
         box.addLayout(row)
-        box.addStretch(1)
-        self.label.setFixedHeight(LINES * self.fontMetrics().lineSpacing() + 4)
-        self.setFixedHeight(self.label.height() + self.buttons[0].sizeHint().height() + 18)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Maximum)
         self._countdown = QTimer(self)
         self._countdown.setSingleShot(True)
         self._countdown.timeout.connect(self._tick)
@@ -142,6 +137,14 @@ class StatusPanel(QWidget):
         for row in range(grid.rowCount()):
             items = [item for column in range(2) if (item := grid.itemAtPosition(row, column)) is not None]
             grid.setRowMinimumHeight(row, max((item.sizeHint().height() for item in items), default=0))
+
+    def sizeHint(self) -> QSize:  # noqa: N802  # Qt's
+        """Two lines and the buttons, whether they are there or not."""
+        return self.minimumSizeHint() + QSize(0, self.fontMetrics().lineSpacing() + 12)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's
+        """One line and the buttons: as much as there is room for in Electrum's lowest window."""
+        return QSize(0, self.fontMetrics().lineSpacing() + self.buttons[0].sizeHint().height() + 4)
 
     def wrap(self, wraps: Wraps) -> None:
         """Follow the selection."""

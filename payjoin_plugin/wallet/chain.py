@@ -16,6 +16,7 @@ from aiorpcx import Batch, JSONRPCv2, Request, TaskTimeout
 from aiorpcx.jsonrpc import JSONRPC, CodeMessageError
 from electrum.bitcoin import script_to_scripthash
 from electrum.interface import PaddedRSTransport
+from electrum.logging import get_logger
 from electrum.synchronizer import history_status
 from electrum.transaction import Transaction
 
@@ -25,6 +26,8 @@ from ..errors import DecodeError, Unreachable
 if TYPE_CHECKING:
     from electrum.interface import Interface
     from electrum.wallet import Abstract_Wallet
+
+_logger = get_logger(__name__)
 
 BATCH_PATIENCE = 8
 """Seconds. A server that takes no batches is silent: its one error names no request."""
@@ -216,6 +219,7 @@ class ChainLookUp:
 
     async def _ask_in_a_batch(self, server: Interface, calls: Sequence[Call]) -> Answers:
         self.batches += 1
+        _logger.debug(f"asking about coins in a batch of {len(calls)}")
         try:
             async with asyncio.timeout(BATCH_PATIENCE), _session(server).send_batch() as batch:
                 for method, argument in calls:

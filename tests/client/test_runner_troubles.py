@@ -87,9 +87,8 @@ async def test_a_directory_that_sends_us_away_is_left_alone_for_so_long() -> Non
 @jumping
 async def test_expiry_is_not_slept_over() -> None:
     pair = Pair()
-    plan = Planned(faults.fail_with(503, retry_after=1700), Seen.is_poll, times=100)
-    pair.world.faults.planned.append(plan)
-    assert await pair.run_receiver() is End.EXPIRED
+    pair.world.faults.planned.append(Planned(faults.fail_with(503, retry_after=1700), Seen.is_poll, times=100))
+    assert await pair.receiver.run(pair.session_id) is End.EXPIRED
     assert clock() == START + 3600
 
 

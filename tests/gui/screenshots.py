@@ -1,6 +1,6 @@
 """Pictures of the real window, offscreen: every state of the receive tab, and every dialog.
 
-    python -m tests.gui.screenshots FOLDER light|dark
+python -m tests.gui.screenshots FOLDER light|dark
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ class Branch:
         """The status that the design has for it, in the mempool and after a block."""
         if self.receiver in (ReceiverDoes.ABORTS, ReceiverDoes.BROADCASTS):
             return "aborted", "aborted"
-        if self.receiver is ReceiverDoes.EXPIRES and self.stage is not Stage.BEFORE:
+        if self.receiver is ReceiverDoes.EXPIRES and self.stage is Stage.BEFORE:
+            return "expired", "expired"  # with nothing held it is done
+        if self.receiver is ReceiverDoes.EXPIRES:
             return "paid_without_payjoin", "paid_without_payjoin"  # the original goes out by itself
         match self.sender:
             case SenderDoes.PAYJOIN:
@@ -91,8 +93,7 @@ class Branch:
             case SenderDoes.DOUBLE_SPEND:
                 return "active", "failed"
             case SenderDoes.NOTHING:
-                status = "expired" if self.receiver is ReceiverDoes.EXPIRES else "active"
-                return status, status
+                return "active", "active"
 
 
 TREE = [Branch(*branch) for branch in itertools.product(Stage, SenderDoes, ReceiverDoes)]

@@ -73,6 +73,21 @@ def test_a_wallet_that_sums_up_an_address_would_credit_our_own_coin(stand: Stand
     assert arrived == net + session["contributed_sat"]
 
 
+def test_a_payjoin_costs_one_save_of_the_wallet_file_and_one_batch_to_the_server(
+    stand: Stand, own_receiver: Callable[..., Receiver]
+) -> None:
+    receiver = own_receiver(4_000_000)
+    request = receiver.payjoin_request(AMOUNT)
+    log = receiver.daemon.log
+    before = log.stat().st_size
+    txid_of(pay(stand, "counted", request["URI"]))
+    receiver.until(request["payjoin"]["session_id"], status="completed")
+    told = log.read_text()[before:]
+    answering = told[told.index(": RetrievedOriginal") : told.index(": PostedProposal")]
+    assert answering.count("WalletStorage | saved ") == 1
+    assert answering.count("asking about coins in a batch") == 1
+
+
 def test_two_requests_at_once_are_both_paid(stand: Stand, receiver: Receiver) -> None:
     requests = [receiver.payjoin_request(amount) for amount in (60_000, 70_000)]
     txids = [txid_of(pay(stand, f"pair-{n}", request["URI"])) for n, request in enumerate(requests)]

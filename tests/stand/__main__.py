@@ -5,6 +5,7 @@ This file and `parts/` are all that runs before anything is installed.
 
 import argparse
 import os
+import signal
 import sys
 
 from tests.stand.missing import MissingPart
@@ -38,6 +39,9 @@ def main() -> int:
         words = wanted.words[1:] if wanted.words[:1] == ["--"] else wanted.words
         if not words:
             parser.error("run: no command after --")
+        # A shell makes what it runs in the background deaf to Ctrl-C, and all that we start would be deaf too;
+        # an Electrum daemon is stopped by just that signal.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvpe(words[0], words, environment.variables())  # noqa: S606 - the command takes our place
     return 0
 
