@@ -41,4 +41,4 @@ bench: ## the benchmarks, side by side with payjoin-cli
 mailroom: ## the test directory and relay on loopback, to play with
 	$(RUN) -- python -m tests.mailroom
 
-.PHONY: help demo test check lint fix zip bench mailroom
+.PHONY: help demo test check lint fix zip bench mailroom screenshots

@@ -73,15 +73,14 @@ class Ledger(Logger):
         _check_contents(folded.state)
         return folded
 
-    def by_urgency(self) -> tuple[list[ReceiverSession], list[ReceiverSession]]:
-        """Return the open sessions that something may still come of, and those that expired with nothing held."""
+    def unsettled(self) -> list[ReceiverSession]:
+        """Return the sessions that something may still come of: one that expired with nothing held is done."""
         moment = now()
-        live: list[ReceiverSession] = []
-        idle: list[ReceiverSession] = []
-        for session in list(self.open.values()):
-            is_live = created_of(session.state).expires_at > moment or holds_original(session.state)
-            (live if is_live else idle).append(session)
-        return live, idle
+        return [
+            session
+            for session in list(self.open.values())
+            if created_of(session.state).expires_at > moment or holds_original(session.state)
+        ]
 
     def of_request(self, request_id: str) -> ReceiverSession | None:
         """Return the open session of a payment request."""

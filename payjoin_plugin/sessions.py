@@ -120,7 +120,7 @@ class WalletSessions(Logger):
 
     def _run(self, session_id: str) -> None:
         session = self.ledger.open.get(session_id)
-        if session is None or session_id in self._tasks or self.wallet.network is None:
+        if session is None or session_id in self._tasks or self.wallet.network is None or self._is_stopped:
             return
         transport = self._services.new_transport()
         runner = Runner(
@@ -266,8 +266,7 @@ class WalletSessions(Logger):
 
     def _look_at_chain(self) -> None:
         self._look_wanted = False
-        live, idle = self.ledger.by_urgency()
-        for session in live:
+        for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):
                 self._stop_soon(session.id)
             elif self.settling.is_coin_gone(session):
@@ -277,15 +276,6 @@ class WalletSessions(Logger):
             runner.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())
-        if idle:
-            asyncio.get_running_loop().create_task(self._look_at_idle(idle))
-
-    async def _look_at_idle(self, idle: Sequence[ReceiverSession]) -> None:
-        """See whether late payments end expired sessions. There may be thousands, and nobody waits for them."""
-        for session in idle:
-            await asyncio.sleep(0)
-            if not self._is_stopped and self.settling.look_at_chain(session):
-                self._stop_soon(session.id)
 
     def _give_up(self, session: ReceiverSession) -> None:
         """End the live task of a session whose coin of ours went elsewhere; the original is treated as at expiry."""

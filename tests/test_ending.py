@@ -127,6 +127,21 @@ async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_p
 
 
 @on_electrums_loop
+async def test_a_request_made_while_the_wallet_closes_is_not_listened_for(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        await merchant.sessions.stop()
+        sender = asyncio.ensure_future(merchant.shop.sender(uri).run())
+        directory = merchant.shop.mailroom.directory
+        await directory.journal.until(lambda: len(directory.journal.posts()) == 1)
+        await directory.journal.until(lambda: len(directory.journal.polls()) >= 1)
+        assert merchant.sessions.runners == {}
+        assert merchant.events_on_disk(session_id) == ["created"]
+        assert all(not seen.is_at(endpoint_of(uri).mailbox) for seen in directory.journal.polls())
+        sender.cancel()
+
+
+@on_electrums_loop
 async def test_a_wallet_that_closes_stops_everything_at_once(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         for number in range(20):

@@ -130,6 +130,20 @@ async def test_a_double_spend_that_the_mempool_forgets_alarms_nobody_any_more(tm
 
 
 @on_electrums_loop
+async def test_the_original_itself_is_no_double_spend(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        before = merchant.batches
+        hear(merchant, sender.made.transaction())
+        await merchant.until(lambda: merchant.batches > before)
+        for _ in range(20):  # let the answer be heard
+            await asyncio.sleep(0)
+        assert merchant.sessions.double_spends.seen == set()
+        assert merchant.row(session_id)["reason"] == "needs_approval"
+        paying.cancel()
+
+
+@on_electrums_loop
 async def test_at_expiry_a_double_spend_keeps_the_original_back_until_it_is_gone(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant, exp=2)
@@ -251,15 +265,17 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
         _, sender, paying = await hold(merchant)
         originals = merchant.wallet.db.get_dict(ORIGINALS_KEY)
         (txid,) = originals
-        damaged = dict(originals[txid]) | {"tx": "no hex at all", "session_id": "gone"}
+        damaged = dict(originals[txid]) | {"tx": "no hex at all"}
         originals["00" * 32] = damaged
+        originals["11" * 32] = dict(originals[txid])  # another one's name
         merchant.wallet.db.prune_uninstalled_plugin_data(set())
         merchant.wallet.save_db()
         again = await merchant.crash_and_restart()
         assert again.sessions._leftovers is not None
         await again.sessions._leftovers
         assert again.network.broadcast == [sender.made.transaction().txid()]
-        assert again.sessions.held_addresses() != set()
+        assert set(again.sessions.originals.kept()) == {txid}
+        assert len(again.sessions.held_addresses()) == 1
         assert again.on_disk()[ORIGINALS_KEY]["00" * 32] == damaged
         paying.cancel()
         await again.close()

@@ -63,6 +63,7 @@ class DetailPane(QWidget):
         box.addWidget(self.timeline, 1)
         box.addLayout(grid)
         self.setMinimumWidth(300)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)  # else the dark theme's splitter shows through
         self.refresh()
 
     def show_session(self, session_id: str) -> None:

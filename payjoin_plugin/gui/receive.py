@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 TOGGLE_ROW = 3
 """Electrum leaves this row of the tab's grid empty."""
+ROOM = 70
+"""Pixels by which Electrum's lowest window must be higher for the tick and the status."""
 BUTTONS = 3
 """As many as a line has at most: two deeds and *Details*."""
 
@@ -128,6 +130,8 @@ class StatusPanel(QWidget):
         self._countdown.setSingleShot(True)
         self._countdown.timeout.connect(self._tick)
         self._keep_rows(self._tab.receive_grid)
+        self._lowest = window.minimumHeight()
+        window.setMinimumHeight(self._lowest + ROOM)
         self._place = _column_of(self._tab)
         self._place.insertWidget(1, self)
 
@@ -153,6 +157,7 @@ class StatusPanel(QWidget):
     def remove(self) -> None:
         """Take it out of the tab."""
         self._countdown.stop()
+        self._window.setMinimumHeight(self._lowest)
         self._place.removeWidget(self)
         for row in range(self._tab.receive_grid.rowCount()):
             self._tab.receive_grid.setRowMinimumHeight(row, 0)

@@ -89,7 +89,7 @@ class ServiceList(QWidget):
         try:
             (url,) = checked(self._name, [text.strip()])
         except UserError as error:
-            return self._refuse(str(error))
+            return self._refuse(str(error).removeprefix(f"{self._name}: "))
         if url in self.urls():
             return self._refuse(_("It is in the list already."))
         if (reason := self._check(url)) is not None:

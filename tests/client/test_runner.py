@@ -131,6 +131,26 @@ async def test_a_wallet_that_was_locked_again_before_it_signed_waits_there() -> 
 
 
 @jumping
+async def test_coins_that_move_before_the_signature_hold_it_back() -> None:
+    pair = Pair()
+
+    def lock() -> None:
+        pair.receiver.wallet.password = PASSWORD
+
+    pair.receiver.points.do_at("recorded CommittedContribution", lock)
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        pair.receiver.wallet.password = None
+        await asyncio.sleep(MINUTES)
+        assert isinstance(pair.state, Signing)
+        assert runner.waiting is Waiting.DOUBLE_SPEND
+        runner.answer_now(Consent())
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
 async def test_a_wallet_that_refuses_to_sign_is_asked_again() -> None:
     pair = Pair()
 
@@ -296,5 +316,16 @@ async def test_nothing_is_checked_before_the_wallet_is_up_to_date() -> None:
         await asyncio.sleep(10 * MINUTES)
         assert pair.events == ["Created", "RetrievedOriginal"]
         assert "looking up" not in pair.receiver.points.passed
+        pair.receiver.wallet.is_up_to_date.set()
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_nothing_is_answered_before_the_wallet_is_up_to_date() -> None:
+    pair = Pair()
+    pair.receiver.points.do_at("recorded SignedProposal", pair.receiver.wallet.is_up_to_date.clear)
+    async with pair.running():
+        await asyncio.sleep(10 * MINUTES)
+        assert pair.sender.answers == set()
         pair.receiver.wallet.is_up_to_date.set()
         await eventually(lambda: pair.is_answered)

@@ -58,6 +58,7 @@ def receive_tab(house: House, camera: Camera) -> None:
     house.until(lambda: shop.line.startswith("Answered"))
     camera.take("receive-answered", shop.window)
     camera.take_dialog("abort-answered", lambda: shop.press("Abort payjoin"))
+    shop.window.toggle_tab(shop.window.utxo_tab)
     shop.window.tabs.setCurrentWidget(shop.window.utxo_tab)
     camera.take("coins-reserved", shop.window)
     shop.window.show_receive_tab()
@@ -167,7 +168,7 @@ def settings(house: House, camera: Camera) -> None:
 
 @contextmanager
 def narrow(house: House) -> Any:
-    """Electrum's default, small window."""
+    """Electrum's default, small window, as far as we let it be small."""
     shop = house.open("narrow", 5_000_000).with_keys()
     shop.window.resize(840, 400)
     yield shop

@@ -20,7 +20,7 @@ from payjoin_plugin.session.events import (
     Unrecognized,
 )
 from payjoin_plugin.session.log import Record, decode_record, encode_record, replay
-from payjoin_plugin.session.outcome import Seen, outcome_of
+from payjoin_plugin.session.outcome import Seen, is_conflict, is_payjoin, outcome_of
 from payjoin_plugin.session.receiver import OpenState, SessionClosed, apply, committed_contribution, held_original
 from payjoin_plugin.session.sender import apply as apply_to_sender
 from payjoin_plugin.session.sender import fallback_psbt
@@ -132,6 +132,19 @@ def test_a_confirmed_double_spend_ends_the_session_without_a_payment(pair: Pair)
     for state in states(pair):
         expected = Unrecognized(spent.txid, pays_request=False) if held_original(state) else None
         assert outcome_of(state, [spent], request_paid=False) == expected
+
+
+def test_a_double_spend_is_what_spends_the_senders_coins_and_is_neither_original_nor_payjoin(pair: Pair) -> None:
+    spent, original, payjoin, other = (
+        seen(tx).raw for tx in (elsewhere(pair.made), pair.made.transaction(), pair.sender.payjoin(), other_payment())
+    )
+    for state in states(pair):
+        assert is_conflict(state, spent) == (held_original(state) is not None)
+        assert not is_conflict(state, original)
+        assert not is_conflict(state, other)
+    assert not is_conflict(states(pair)[-1], payjoin)
+    assert is_payjoin(states(pair)[-1], payjoin)
+    assert not is_payjoin(states(pair)[-1], original)
 
 
 def test_a_payjoin_that_was_changed_is_none(pair: Pair) -> None:
