@@ -27,7 +27,7 @@ from tests.stand.stand import Stand
 pytestmark = pytest.mark.timeout(240)
 
 OURS = "electrum_external_plugins.payjoin"
-BEGIN = re.compile(r"^ *\d+\.\d\d \| ([A-Z]) \| (\S+) \| ")
+BEGIN = re.compile(r"^ *\d+\.\d\d \| ([A-Z]) \| (.+?) \| ")
 TOKEN = re.compile(r"[0-9A-Za-z+/=]{10,}")
 WORD = re.compile(r"[a-z]{1,20}\Z")
 ADDRESS_OR_TXID = re.compile(r"(bcrt1[0-9a-z]+|[0-9a-f]{64})\Z")
