@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from PyQt6.QtWidgets import QWidget
 
 from payjoin_plugin.view import Finder
 from tests.gui.house import House, Resident
-from tests.wallet.wallets import pay, run, see_in_mempool
+from tests.wallet.wallets import pay, see_in_mempool
 
 SEAMS = (
     "add_payment_request get_request_URI delete_request stop get_unused_addresses is_frozen_coin "
@@ -160,27 +159,3 @@ def test_a_reserved_coin_says_for_what_and_until_when(house: House) -> None:
     found = shop.sessions.ledger.reserved_for(outpoint)
     assert found is not None
     assert found[0] == session_id
-
-
-def test_two_hundred_sessions_keep_the_window_free(house: House) -> None:
-    shop = house.open("shop", 5_000_000).with_keys()
-    for number in range(200):
-        run(make_request(shop, number))
-    shop.tab.request_list.update()
-    shop.request()
-    shop.parts.show_sessions(None)
-    house.settle(1)
-    slowest = 0.0
-    for _ in range(5):
-        begin = time.thread_time()
-        shop.parts._refresh()
-        slowest = max(slowest, time.thread_time() - begin)
-    assert slowest < 0.05
-
-
-async def make_request(shop: Resident, number: int) -> None:
-    shop.parts.toggle._setting.get()
-    from payjoin_plugin.offering import request_made_in_window  # noqa: PLC0415
-
-    with request_made_in_window(wanted=True):
-        shop.wallet.create_request(20_000 + number, f"Invoice {number}", 86400, shop.wallet.create_new_address())
