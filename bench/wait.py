@@ -21,6 +21,7 @@ def measure(stand: Stand, electrum: Receiver, *, rounds: int, said: Callable[[st
     waits: dict[str, list[float]] = {"payjoin-cli": [], "Electrum": []}
     for number in range(rounds):
         waits["payjoin-cli"].append(_to_reference(sender, reference))
+        stand.mine()  # both receivers are paid with confirmed coins
         waits["Electrum"].append(_to_electrum(sender, electrum))
         stand.mine()
         theirs, ours = waits["payjoin-cli"][-1], waits["Electrum"][-1]
