@@ -17,6 +17,9 @@ LONGEST_GAP = 30.0
 FIRST_WAIT, GROWTH, LONGEST_WAIT, JITTER = 1.0, 1.5, 60.0, 0.5
 """Seconds, factor, seconds, and the fraction by which each wait is moved at random."""
 
+FIRST_LOOK_UP = 0.2
+"""Seconds before an Electrum server is asked again about an original that it does not know enough of. It is a second
+behind with a coin or a block that is new, and the sender waits."""
 
 STALE_CHECK = 30
 """Seconds after which an original is looked up again before it is answered."""
@@ -49,10 +52,11 @@ class Pace:
 
 
 class Backoff:
-    """The wait after a failure: 1 s, half as long again each time, at most a minute, jittered."""
+    """The wait after a failure: half as long again each time, at most a minute, jittered."""
 
-    def __init__(self) -> None:
-        self._wait = FIRST_WAIT
+    def __init__(self, first: float = FIRST_WAIT) -> None:
+        """`first`: seconds."""
+        self._first = self._wait = first
 
     def next(self) -> float:
         """Return the next wait in seconds."""
@@ -61,4 +65,4 @@ class Backoff:
 
     def reset(self) -> None:
         """Something worked."""
-        self._wait = FIRST_WAIT
+        self._wait = self._first

@@ -55,7 +55,7 @@ from ..session.receiver import (
 )
 from ..session.status import Waiting
 from .mail import Mail, SenderGoneError
-from .pace import LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
+from .pace import FIRST_LOOK_UP, LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
 
 
 class End(Enum):
@@ -108,7 +108,7 @@ class Runner:
         """Whether the sender's coins were seen spent elsewhere, after the check."""
         self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
         self._clock, self._record, self._changed = clock, record, changed
-        self._pace, self._backoff = Pace(), Backoff()
+        self._pace, self._backoff, self._look_ups = Pace(), Backoff(), Backoff(FIRST_LOOK_UP)
         self._consent: Consent | None = None
         self._wake = asyncio.Event()
         self._unknown_since: float | None = None
@@ -280,6 +280,7 @@ class Runner:
             self._unknown_since = self._unknown_since or now
             raise
         self._unknown_since, self._checked_at = None, now
+        self._look_ups.reset()
         return verdict
 
     async def _check_again(self, state: BuildingProposal | Signing) -> RefusedOriginal | None:
@@ -295,7 +296,7 @@ class Runner:
     async def _rest(self, trouble: TransientError | WalletError | OSError) -> None:
         self.trouble = trouble
         self._changed()
-        wait = self._backoff.next()
+        wait = (self._look_ups if isinstance(trouble, NotYetKnown) else self._backoff).next()
         if isinstance(trouble, DirectoryStatus) and trouble.retry_after is not None:
             wait = max(wait, trouble.retry_after)
         left = created_of(self.session.state).expires_at - self._clock()
