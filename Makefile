@@ -4,8 +4,7 @@ PEERS_FLAG = $(if $(filter rust,$(PEERS)),--peers)
 WINDOW_FLAG = $(if $(filter 0,$(WINDOW)),--no-window)
 
 # What starts Electrum or other programs: levels 6 to 9 of the tests (CONTRIBUTING.md), and those of the stand.
-SLOW = tests/test_receiving.py tests/test_ending.py tests/test_restarting.py tests/test_unreadable.py tests/test_settling.py \
-	tests/wallet tests/gui tests/interop tests/stand tests/test_assumptions.py tests/test_demo.py tests/test_zip.py
+SLOW = tests/app tests/wallet tests/gui tests/interop tests/stand tests/test_assumptions.py tests/test_demo.py tests/test_zip.py
 
 # What is pure; `make test` wants every line and branch of it covered.
 CORE = tests/wire tests/bip78 tests/session

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from electrum.wallet import Abstract_Wallet
 
-    from .plugin import PayjoinPlugin
+    from .app.plugin import PayjoinPlugin
 
 # Electrum loads us as electrum_external_plugins.<name> without making that parent package,
 # and Python can't import our subpackages until it exists.
@@ -70,8 +70,8 @@ SETTINGS: dict[str, tuple[object, str]] = {
 
 def _setter(name: str) -> Callable[[object], object]:
     def convert(value: object) -> object:
+        from .app.settings import checked  # noqa: PLC0415
         from .errors import UserError  # noqa: PLC0415  # only when a setting is changed
-        from .settings import checked  # noqa: PLC0415
 
         try:
             return checked(name, value)

@@ -8,7 +8,7 @@ from electrum.network import Network
 from electrum.plugin import hook
 from electrum.util import get_asyncio_loop
 
-from .plugin import PayjoinPlugin
+from .app.plugin import PayjoinPlugin
 
 if TYPE_CHECKING:
     from electrum.daemon import Daemon

@@ -10,10 +10,10 @@ from electrum.gui.qt.transaction_dialog import dialogs
 from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
+from .app.plugin import PayjoinPlugin
 from .gui.settings import SettingsDialog
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
-from .plugin import PayjoinPlugin
 
 if TYPE_CHECKING:
     from electrum.daemon import Daemon

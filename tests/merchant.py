@@ -21,11 +21,11 @@ from electrum.invoices import Request
 from electrum.transaction import Transaction
 from electrum.wallet import Abstract_Wallet
 
+from payjoin_plugin.app.offering import request_made_in_window
+from payjoin_plugin.app.services import Services
+from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.bip78.parameters import Parameters, to_query
 from payjoin_plugin.client.transport import Connections, HttpTransport
-from payjoin_plugin.offering import request_made_in_window
-from payjoin_plugin.services import Services
-from payjoin_plugin.sessions import WalletSessions
 from payjoin_plugin.wire.uri import PjEndpoint, parse
 from tests.bip78.payments import Payment, payment
 from tests.client.outlets import electrum_sessions

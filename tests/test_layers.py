@@ -2,7 +2,7 @@
 
     entry   __init__  cmdline  qt          imported by Electrum
     gui     gui/
-    app     plugin and every other file at the top
+    app     app/
     shell   client/        wallet/         asyncio, aiohttp | electrum           (they don't know each other)
     core    session/
             wire/          bip78/          electrum.crypto | electrum.transaction     (nor do these)
@@ -44,17 +44,15 @@ CORE_LAYERS = {
     "session": Layer(ours=("errors", "wire", "bip78", "session")),
 }
 CORE = tuple(CORE_LAYERS)
-ENTRIES = ("__init__", "cmdline", "qt")
-APP = tuple({"plugin", *(file.removesuffix(".py") for file in FILES if "/" not in file)} - {"errors", *ENTRIES})
 LAYERS = {
     **CORE_LAYERS,
     "client": Layer(ours=(*CORE, "client"), others=("aiohttp", "aiohttp_socks", "yarl")),
     "wallet": Layer(ours=(*CORE, "wallet"), others=("aiorpcx", "electrum", "electrum_ecc")),
-    **dict.fromkeys(APP, Layer(ours=(*CORE, "client", "wallet", *APP), others=("aiohttp", "aiorpcx", "electrum"))),
-    "gui": Layer(ours=("errors", "session.status", *APP, "gui"), others=("electrum", "PyQt6")),
-    "qt": Layer(ours=("errors", "session.status", *APP, "gui"), others=("electrum", "PyQt6")),
-    "cmdline": Layer(ours=APP, others=("electrum",)),
-    "__init__": Layer(ours=("errors", *APP), others=("electrum",)),  # and none of ours while it is imported
+    "app": Layer(ours=(*CORE, "client", "wallet", "app"), others=("aiohttp", "aiorpcx", "electrum")),
+    "gui": Layer(ours=("errors", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
+    "qt": Layer(ours=("errors", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
+    "cmdline": Layer(ours=("app",), others=("electrum",)),
+    "__init__": Layer(ours=("errors", "app"), others=("electrum",)),  # and none of ours while it is imported
 }
 
 NOT_IN_THE_CORE = {
@@ -182,13 +180,13 @@ def test_each_folder_is_a_package_since_electrum_loads_no_other(folder: str) -> 
         ("client/runner.py", "from ..wallet.storage import Storage"),
         ("wallet/storage.py", "from ..client.transport import HttpTransport"),
         ("gui/receive.py", "from ..session.receiver import WaitingForOriginal"),
-        ("plugin.py", "from PyQt6.QtCore import QObject"),
-        ("plugin.py", "from .gui.receive import Toggle"),
-        ("plugin.py", "import tomllib"),
-        ("plugin.py", "from http import server"),
-        ("plugin.py", "from payjoin_plugin.errors import PayjoinError"),
-        ("plugin.py", "import importlib.util\nimportlib.import_module('x')"),
-        ("__init__.py", "from .plugin import PayjoinPlugin"),
+        ("app/plugin.py", "from PyQt6.QtCore import QObject"),
+        ("app/plugin.py", "from ..gui.receive import Toggle"),
+        ("app/plugin.py", "import tomllib"),
+        ("app/plugin.py", "from http import server"),
+        ("app/plugin.py", "from payjoin_plugin.errors import PayjoinError"),
+        ("app/plugin.py", "import importlib.util\nimportlib.import_module('x')"),
+        ("__init__.py", "from .app.plugin import PayjoinPlugin"),
         ("errors.py", "from .wire.keys import PublicKey"),
         ("helpers/text.py", ""),
         ("wire/hpke.py", "\n" * (MAX_LINES + 1)),
@@ -201,7 +199,10 @@ def test_a_breach_is_seen(file: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("__init__.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .plugin import PayjoinPlugin"),
+        (
+            "__init__.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .app.plugin import X",
+        ),
         ("session/log.py", "from . import events, receiver"),
         ("bip78/psbt.py", "from electrum import bitcoin\nfrom electrum.transaction import PartialTransaction"),
         ("gui/receive.py", "from ..session.status import Status\nfrom PyQt6.QtWidgets import QLabel"),

@@ -9,7 +9,7 @@ from electrum.gui.qt.util import Buttons, WindowModalDialog, WWLabel
 from electrum.i18n import _
 from PyQt6.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
-from ..view import View
+from ..app.view import View
 from .words import sat, short_txid
 
 if TYPE_CHECKING:

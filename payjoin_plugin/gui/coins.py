@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from electrum.transaction import PartialTxInput
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .wraps import Wraps
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from electrum.i18n import _
 from PyQt6.QtCore import QObject
 
-from ..view import Share, View, foreseen_share, view_of
+from ..app.view import Share, View, foreseen_share, view_of
 from .abort import AbortDialog
 from .words import Act, sat, short_txid
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .bridge import Bridge
 
 

@@ -12,13 +12,13 @@ from electrum.util import format_time
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
-from ..view import View, view_of
+from ..app.view import View, view_of
 from .words import Act, act_words, line_of, sat, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .deeds import Deeds
 
 

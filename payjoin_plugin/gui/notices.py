@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from electrum.i18n import _
 
+from ..app.view import Finder, PaidBy, View
 from ..session.status import Waiting
-from ..view import Finder, PaidBy, View
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from electrum.transaction import Transaction
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .wraps import Wraps
 
 

@@ -22,9 +22,9 @@ from electrum.i18n import _
 from PyQt6.QtCore import QObject, QSize, QTimer
 from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from ..offering import request_made_in_window
+from ..app.offering import request_made_in_window
+from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
-from ..view import View, view_of_request
 from .labels import LineLabel, StillLabel
 from .words import Act, Line, act_words, line_of, next_change
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from electrum.invoices import Request
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .bridge import Bridge
     from .deeds import Deeds
     from .wraps import Wraps

@@ -12,14 +12,14 @@ from PyQt6.QtCore import QSignalBlocker
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QMenu
 
+from ..app.view import View, view_of, view_of_request
 from ..session.status import Status
-from ..view import View, view_of, view_of_request
 from .words import line_of, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .deeds import Deeds
     from .wraps import Wraps
 

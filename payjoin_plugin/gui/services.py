@@ -19,12 +19,12 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from ..app.services import is_useless
+from ..app.settings import checked
 from ..errors import UserError
-from ..services import is_useless
-from ..settings import checked
 
 if TYPE_CHECKING:
-    from ..services import Services
+    from ..app.services import Services
     from .bridge import Bridge
 
 ROWS = 4

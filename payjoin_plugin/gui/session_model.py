@@ -16,15 +16,15 @@ from electrum.i18n import _
 from electrum.util import format_time
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
+from ..app.view import head_of
 from ..errors import UnreadableLog
 from ..session.status import Stage, Status, stage_of
-from ..view import head_of
 from .words import short_status, time_left
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
 
 
 NOTHING = "\N{EN DASH}"

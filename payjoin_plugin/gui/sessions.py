@@ -29,7 +29,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..view import exported, view_of
+from ..app.view import exported, view_of
 from .detail import DetailPane
 from .requests import add_session_actions
 from .session_model import Column, Row, SessionModel, Show, row_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from PyQt6.QtCore import QPoint
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
     from .bridge import Bridge
     from .deeds import Deeds
 

@@ -22,14 +22,14 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..settings import PREFIX
+from ..app.settings import PREFIX
 from .bridge import Bridge
 from .services import ServiceLists
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
 
-    from ..services import Services
+    from ..app.services import Services
 
 UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"))
 """Seconds of each unit in which the life of a session is given, the longest first."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from electrum.gui.qt.util import WWLabel
 from electrum.i18n import _
 
-from ..view import Finder, PaidBy
+from ..app.view import Finder, PaidBy
 from .words import sat
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QMenu
 
-from ..view import Finder
+from ..app.view import Finder
 from .bridge import Bridge
 from .coins import CoinMarks
 from .deeds import Deeds
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from electrum.wallet import Abstract_Wallet
 
-    from ..sessions import WalletSessions
+    from ..app.sessions import WalletSessions
 
 SOON = 100
 """Milliseconds in which any number of turns make one repaint."""

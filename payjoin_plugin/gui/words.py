@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, assert_never
 
 from electrum.i18n import _
 
-from ..report import fault_words
+from ..app.report import fault_words
+from ..app.view import PaidBy, Share, View
 from ..session.status import Stage, Status, Waiting
-from ..view import PaidBy, Share, View
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig

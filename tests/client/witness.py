@@ -20,9 +20,9 @@ import electrum.network
 import electrum.util
 from electrum.network import ProxySettings
 
+from payjoin_plugin.app.services import _new_http_session, _route
 from payjoin_plugin.client.transport import Connections, HttpTransport
 from payjoin_plugin.errors import TransientError
-from payjoin_plugin.services import _new_http_session, _route
 from tests.client.outlets import socks
 
 CONNECTIONS = {"socket.connect", "socket.sendto", "socket.sendmsg"}

@@ -35,11 +35,11 @@ from PyQt6.QtCore import QEvent, QTimer
 from PyQt6.QtWidgets import QCheckBox, QLabel, QPushButton
 
 from payjoin_plugin import SETTINGS
+from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.qt import Plugin
 from payjoin_plugin.session import sender as sending
 from payjoin_plugin.session.events import Closed, CreatedSender, PostedOriginal, ProposalReceived
-from payjoin_plugin.sessions import WalletSessions
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.mailbox import read_poll, read_post
 from payjoin_plugin.wire.uri import PjEndpoint, encode_endpoint, parse

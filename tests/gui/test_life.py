@@ -10,7 +10,7 @@ from electrum.plugin import hooks
 from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QWidget
 
-from payjoin_plugin.view import Finder
+from payjoin_plugin.app.view import Finder
 from tests.gui.house import House, Resident
 from tests.wallet.wallets import pay, see_in_mempool
 

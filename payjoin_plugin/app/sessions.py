@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING
 from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
-from .client.mail import Mail
-from .client.pace import Backoff
-from .client.runner import Consent, End, Runner
-from .client.transport import HttpTransport
+from ..client.mail import Mail
+from ..client.pace import Backoff
+from ..client.runner import Consent, End, Runner
+from ..client.transport import HttpTransport
+from ..errors import UserError, WalletError
+from ..session.events import Abort, Closed, ReceiverEvent, RenewedKeys
+from ..session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
+from ..session.status import Waiting
+from ..wallet.chain import ChainLookUp
+from ..wallet.receiving import ElectrumReceiverWallet
+from ..wallet.seams import Seams
+from ..wallet.storage import WalletStore
+from ..wallet.watching import ChainWatcher, request_paid
+from ..wire.uri import append_pj
 from .doublespend import DoubleSpends
-from .errors import UserError, WalletError
 from .ledger import Ledger, ReceiverSession, now
 from .offering import Offering
 from .originals import Originals
 from .report import Report
-from .session.events import Abort, Closed, ReceiverEvent, RenewedKeys
-from .session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
-from .session.status import Waiting
 from .settling import Settling
-from .wallet.chain import ChainLookUp
-from .wallet.receiving import ElectrumReceiverWallet
-from .wallet.seams import Seams
-from .wallet.storage import WalletStore
-from .wallet.watching import ChainWatcher, request_paid
-from .wire.uri import append_pj
 
 if TYPE_CHECKING:
     from electrum.invoices import Request
     from electrum.stored_dict import StoredDict
     from electrum.wallet import Abstract_Wallet
 
-    from .bip78.original import Original
+    from ..bip78.original import Original
+    from ..wallet.spenders import Spender
     from .services import Services
-    from .wallet.spenders import Spender
 
 
 class WalletSessions(Logger):

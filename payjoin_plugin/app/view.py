@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
 
-from .errors import Fault, UnreadableLog, WalletError
-from .ledger import now
-from .session.events import Fallback, RefusedOriginal, Success, Unrecognized
-from .session.outcome import Seen, outcome_of
-from .session.receiver import (
+from ..errors import Fault, UnreadableLog, WalletError
+from ..session.events import Fallback, RefusedOriginal, Success, Unrecognized
+from ..session.outcome import Seen, outcome_of
+from ..session.receiver import (
     BuildingProposal,
     PostingProposal,
     ProposalPosted,
@@ -23,13 +22,14 @@ from .session.receiver import (
     held_original,
     open_state,
 )
-from .session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
-from .wallet.watching import request_paid, seen_for
+from ..session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
+from ..wallet.watching import request_paid, seen_for
+from .ledger import now
 
 if TYPE_CHECKING:
     from electrum.transaction import Transaction
 
-    from .client.runner import Runner
+    from ..client.runner import Runner
     from .ledger import ReceiverSession
     from .sessions import WalletSessions
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from electrum.plugin import BasePlugin
 from electrum.util import get_asyncio_loop, trigger_callback
 
+from ..errors import PayjoinError
 from .commands import PayjoinCommands
-from .errors import PayjoinError
 from .services import Services
 from .sessions import WalletSessions
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from electrum.i18n import _
 from electrum.util import format_satoshis
 
-from .session.events import Created
+from ..session.events import Created
+from ..wallet.receiving import why_not, why_unfit
+from ..wire.keys import SecretKey
 from .settings import DAY
-from .wallet.receiving import why_not, why_unfit
-from .wire.keys import SecretKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from electrum.invoices import Request
     from electrum.wallet import Abstract_Wallet
 
+    from ..wallet.storage import WalletStore
     from .services import Services
-    from .wallet.storage import WalletStore
 
 _by_window: ContextVar[bool | None] = ContextVar("payjoin_request_by_window", default=None)
 """What the receive tab's toggle said; None outside the receive tab."""

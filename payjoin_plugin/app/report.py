@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, assert_never
 from electrum.i18n import _
 from electrum.util import format_satoshis, format_time
 
-from .client.runner import End
-from .errors import Fault, UnreadableLog
-from .ledger import now
-from .session import events as ev
-from .session.receiver import SessionClosed, created_of, held_original
-from .session.status import (
+from ..client.runner import End
+from ..errors import Fault, UnreadableLog
+from ..session import events as ev
+from ..session.receiver import SessionClosed, created_of, held_original
+from ..session.status import (
     Details,
     Stage,
     Status,
@@ -25,13 +24,14 @@ from .session.status import (
     stage_of,
     status_of,
 )
-from .wallet.watching import confirmations, received_sat
+from ..wallet.watching import confirmations, received_sat
+from .ledger import now
 
 if TYPE_CHECKING:
     from electrum.invoices import Request
 
+    from ..session.log import Record
     from .ledger import ReceiverSession
-    from .session.log import Record
     from .sessions import WalletSessions
 
 FIELDS = (

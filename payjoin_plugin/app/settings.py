@@ -10,8 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .errors import DecodeError, UserError
-from .wire.uri import check_service_url
+from ..errors import DecodeError, UserError
+from ..wire.uri import check_service_url
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig

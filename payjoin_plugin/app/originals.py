@@ -14,10 +14,10 @@ from electrum.logging import Logger
 from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedError
 from electrum.transaction import Transaction
 
-from .bip78.psbt import parse_transaction
-from .errors import DecodeError, Unreachable, UserError
-from .wallet.spenders import Spender, spenders_of
-from .wallet.watching import confirmations, received_sat, request_paid
+from ..bip78.psbt import parse_transaction
+from ..errors import DecodeError, Unreachable, UserError
+from ..wallet.spenders import Spender, spenders_of
+from ..wallet.watching import confirmations, received_sat, request_paid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
 
-    from .wallet.chain import ChainLookUp
-    from .wallet.storage import KeptOriginal, WalletStore
+    from ..wallet.chain import ChainLookUp
+    from ..wallet.storage import KeptOriginal, WalletStore
 
 
 class Originals(Logger):

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from electrum import constants
 
+from payjoin_plugin.app.ledger import _check_contents
 from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.errors import UnreadableLog
-from payjoin_plugin.ledger import _check_contents
 from payjoin_plugin.session.events import ReceiverEvent
 from tests.session.samples import ACCEPTED, COMMITTED, CREATED, HAPPY, RETRIEVED, SIGNED, fold
 

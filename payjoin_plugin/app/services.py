@@ -14,10 +14,10 @@ import aiohttp
 from electrum.network import Network
 from electrum.util import make_aiohttp_session
 
-from .client.directory import KeyCache, Relays, same_operator
-from .client.keeper import KeyKeeper
-from .client.transport import Connections, HttpTransport, Route
-from .errors import PayjoinError, Unreachable
+from ..client.directory import KeyCache, Relays, same_operator
+from ..client.keeper import KeyKeeper
+from ..client.transport import Connections, HttpTransport, Route
+from ..errors import PayjoinError, Unreachable
 from .settings import Settings
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from electrum.bitcoin import address_to_script
 from electrum.logging import Logger
 
-from .errors import UnreadableLog
-from .session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
-from .session.log import Record, Session, decode_log, encode_record
-from .session.receiver import (
+from ..errors import UnreadableLog
+from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
+from ..session.log import Record, Session, decode_log, encode_record
+from ..session.receiver import (
     ReceiverState,
     apply,
     committed_contribution,
@@ -21,12 +21,12 @@ from .session.receiver import (
     holds_original,
     open_state,
 )
-from .session.status import Status, details_of, read_head
+from ..session.status import Status, details_of, read_head
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
-    from .wallet.storage import WalletStore
+    from ..wallet.storage import WalletStore
 
 ReceiverSession = Session[ReceiverState, ReceiverEvent]
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from electrum.logging import Logger
 
-from .client.pace import Backoff
-from .errors import Unreachable
+from ..client.pace import Backoff
+from ..errors import Unreachable
+from ..session.outcome import is_conflict
+from ..session.receiver import ProposalPosted, SessionClosed, held_original, open_state
+from ..wallet.coinwatch import watch_coins
+from ..wallet.spenders import Spender, spenders_of
 from .ledger import ReceiverSession, now
-from .session.outcome import is_conflict
-from .session.receiver import ProposalPosted, SessionClosed, held_original, open_state
-from .wallet.coinwatch import watch_coins
-from .wallet.spenders import Spender, spenders_of
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
-    from .wallet.chain import ChainLookUp
+    from ..wallet.chain import ChainLookUp
 
 AFTER_ANSWER = 600
 """Seconds after the answer for which the coins are watched."""

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 from electrum.logging import Logger
 from electrum.transaction import Transaction
 
-from .bip78.recognise import spends_any
-from .client.pace import Backoff
-from .errors import Unreachable, UnreadableLog, UserError
+from ..bip78.recognise import spends_any
+from ..client.pace import Backoff
+from ..errors import Unreachable, UnreadableLog, UserError
+from ..session.events import Closed, Failure, Unrecognized
+from ..session.outcome import is_payjoin, outcome_of
+from ..session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
+from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession
 from .originals import Originals
-from .session.events import Closed, Failure, Unrecognized
-from .session.outcome import is_payjoin, outcome_of
-from .session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
-from .wallet.watching import confirmations, request_paid, seen_for
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
-    from .bip78.original import Original
+    from ..bip78.original import Original
+    from ..wallet.receiving import ElectrumReceiverWallet
+    from ..wallet.spenders import Spender
+    from ..wallet.storage import KeptOriginal
     from .settings import Settings
-    from .wallet.receiving import ElectrumReceiverWallet
-    from .wallet.spenders import Spender
-    from .wallet.storage import KeptOriginal
 
 
 class Settling(Logger):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from electrum.util import UserFacingException
 
-from .errors import PayjoinError, UserError
+from ..errors import PayjoinError, UserError
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
