@@ -1,45 +1,48 @@
-"""Run the benchmarks: `python -m bench [--rounds N] [--json FILE]`."""
+"""Run the benchmarks: `python -m bench [NAME …] [--rounds N] [--json FILE]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import crowd, wait
+from bench.ground import Ground
 from bench.table import table
-from tests.interop.conftest import build_zip, settings_for
-from tests.interop.receiver import Receiver
-from tests.stand.stand import Stand
+
+PARTS = {
+    "wait": wait,
+    "crowd": crowd,
+}
+"""What can be measured: each has `measure(ground)`, which returns its figures."""
 
 
 def main() -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="payments to each receiver; default: 20")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(PARTS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how often each is repeated; default: 20")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     wanted = parser.parse_args()
-    plugin = build_zip(Path(tempfile.mkdtemp(prefix="payjoin-bench-")))
-    with Stand(mailroom=True, timeout=30) as stand:
-        daemon = stand.electrum("bench", plugin=plugin, settings=settings_for(stand))
-        receiver = Receiver(daemon, "wallet")
-        stand.fund(daemon, *(3_000_000 + number for number in range(wanted.rounds + max(crowd.SIZES))))
-        figures = wait.measure(stand, receiver, rounds=wanted.rounds, said=say)
-        figures += crowd.measure(stand, receiver, said=say)
-    print(f"\n{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}")
+    if unknown := set(wanted.names) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    figures = []
+    with Ground(rounds=wanted.rounds) as ground:
+        for name in wanted.names or PARTS:
+            ground.say(f"== {name}")
+            figures += PARTS[name].measure(ground)
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    print(f"\n{machine}, {day}")
     print(table(figures))
     if wanted.json:
-        wanted.json.write_text(json.dumps([row.as_json() for row in figures], indent=1) + "\n")
+        rows = [row.as_json() for row in figures]
+        wanted.json.write_text(json.dumps({"machine": machine, "date": day, "figures": rows}, indent=1) + "\n")
     return 0
-
-
-def say(text: str) -> None:
-    """Show progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

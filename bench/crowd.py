@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
+from bench.ground import Ground
 from bench.table import Figure, figure
-from tests.interop.receiver import Receiver
 from tests.stand.payjoin_cli import txid_of
-from tests.stand.stand import Stand
 
 SIZES = (2, 5, 10)
 
 
-def measure(stand: Stand, electrum: Receiver, *, said: Callable[[str], None]) -> list[Figure]:
+def measure(ground: Ground) -> list[Figure]:
     """Return the waits of each crowd; every sender must get its payjoin."""
+    stand, electrum = ground.stand, ground.receiver
+    stand.fund(electrum.daemon, *(3_000_000 + number for number in range(max(SIZES))))
     people = [stand.payjoin_cli(f"crowd-{number}", *(2_000_000 for _ in SIZES)) for number in range(max(SIZES))]
     stand.mine()
     figures = []
@@ -25,7 +25,7 @@ def measure(stand: Stand, electrum: Receiver, *, said: Callable[[str], None]) ->
         for run in runs:
             txid_of(run)
             run.wait()
-        said(f"{size} at the same moment: all served {time.monotonic() - started:.3f} s after the first began")
+        ground.say(f"{size} at the same moment: all served {time.monotonic() - started:.3f} s after the first began")
         figures.append(figure(f"{size} senders at the same moment", [run.duration for run in runs]))
         for request in requests:
             electrum.until(request["payjoin"]["session_id"], status="completed")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from bench.ground import Ground
 from bench.table import Figure, figure
 from tests.interop.receiver import Receiver
 from tests.stand.payjoin_cli import PayjoinCli, txid_of, uri_of
-from tests.stand.stand import Stand
 
 AMOUNT = 50_000
 
 
-def measure(stand: Stand, electrum: Receiver, *, rounds: int, said: Callable[[str], None]) -> list[Figure]:
+def measure(ground: Ground) -> list[Figure]:
     """Alternate between the two receivers, `rounds` times each, on one stand."""
+    stand, electrum, rounds = ground.stand, ground.receiver, ground.rounds
+    stand.fund(electrum.daemon, *(3_000_000 + number for number in range(rounds)))
     # Twice as many coins as payments: a change that is not confirmed yet is no good coin to measure with.
     sender = stand.payjoin_cli("bench-sender", *(1_000_000 for _ in range(4 * rounds)))
     reference = stand.payjoin_cli("bench-receiver", *(2_000_000 for _ in range(2 * rounds)))
@@ -25,7 +25,7 @@ def measure(stand: Stand, electrum: Receiver, *, rounds: int, said: Callable[[st
         waits["Electrum"].append(_to_electrum(sender, electrum))
         stand.mine()
         theirs, ours = waits["payjoin-cli"][-1], waits["Electrum"][-1]
-        said(f"wait {number + 1}/{rounds}: payjoin-cli {theirs:.3f} s, Electrum {ours:.3f} s")
+        ground.say(f"wait {number + 1}/{rounds}: payjoin-cli {theirs:.3f} s, Electrum {ours:.3f} s")
     return [figure(f"sender's whole run, receiver {name}", values) for name, values in waits.items()]
 
 

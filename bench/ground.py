@@ -1,0 +1,56 @@
+"""What the parts of a run share: the plugin's zip, one stand with its receiver, and how progress is shown."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.interop.conftest import build_zip, settings_for
+from tests.interop.receiver import Receiver
+from tests.stand.stand import Stand
+
+
+class Ground:
+    """Each thing is made when the first part asks for it, and goes with the run."""
+
+    def __init__(self, *, rounds: int) -> None:
+        """`rounds`: how often a part repeats what it times, where it has the choice."""
+        self.rounds = rounds
+        self._stack = ExitStack()
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder for this run's files."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="payjoin-bench-")))
+
+    @cached_property
+    def plugin(self) -> Path:
+        """The plugin's zip, built now."""
+        return build_zip(self.folder)
+
+    @cached_property
+    def stand(self) -> Stand:
+        """The real parts; the directory holds a poll for 30 s, as those in the field do."""
+        return self._stack.enter_context(Stand(mailroom=True, timeout=30))
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """An Electrum daemon with our plugin; fund it with what a part needs."""
+        return Receiver(self.stand.electrum("bench", plugin=self.plugin, settings=settings_for(self.stand)), "wallet")
+
+    def say(self, text: str) -> None:
+        """Show progress."""
+        print(text, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
