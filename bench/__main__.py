@@ -10,12 +10,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import crowd, wait
+from bench import crowd, crypto, wait
 from bench.ground import Ground
 from bench.table import table
 
 PARTS = {
     "wait": wait,
+    "crypto": crypto,
     "crowd": crowd,
 }
 """What can be measured: each has `measure(ground)`, which returns its figures."""

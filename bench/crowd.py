@@ -8,12 +8,13 @@ from bench.ground import Ground
 from bench.table import Figure, figure
 from tests.stand.payjoin_cli import txid_of
 
-SIZES = (2, 5, 10)
+SIZES = (2, 5, 10, 50)
 
 
 def measure(ground: Ground) -> list[Figure]:
     """Return the waits of each crowd; every sender must get its payjoin."""
     stand, electrum = ground.stand, ground.receiver
+    # A crowd uses each coin once, and what it leaves is confirmed before the next.
     stand.fund(electrum.daemon, *(3_000_000 + number for number in range(max(SIZES))))
     people = [stand.payjoin_cli(f"crowd-{number}", *(2_000_000 for _ in SIZES)) for number in range(max(SIZES))]
     stand.mine()

@@ -14,6 +14,7 @@ from typing import Any
 import aiorpcx
 import pytest
 from aiorpcx import RPCError
+from electrum import network as electrum_network
 from electrum.interface import Interface, NotificationSession, PaddedRSTransport, _RSClient
 from electrum.network import Network
 from electrum.util import OldTaskGroup
@@ -260,7 +261,11 @@ def test_a_connection_that_ends_during_a_look_up_is_unreachable() -> None:
 # What the look-ups read of Electrum's objects
 
 
-def test_a_network_has_its_connections_in_a_dictionary_under_a_lock(tmp_path: Any) -> None:
+def test_a_network_has_its_connections_in_a_dictionary_under_a_lock(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(electrum_network, "_INSTANCE", None)  # there may be but one, and the window's tests keep theirs
+
     async def look_at_it() -> None:
         network = Network(make_config(tmp_path))
         assert network.interface is None
