@@ -43,6 +43,13 @@ class Ground:
         """An Electrum daemon with our plugin; fund it with what a part needs."""
         return Receiver(self.stand.electrum("bench", plugin=self.plugin, settings=settings_for(self.stand)), "wallet")
 
+    def fund(self, receiver: Receiver, coins: int) -> None:
+        """Give a wallet so many confirmed coins, no more at once than Electrum has unused addresses for."""
+        for first in range(0, coins, 10):
+            self.stand.fund(receiver.daemon, *range(3_000_000 + first, 3_000_000 + min(first + 10, coins)))
+            self.stand.mine(3)  # so many confirmations an address must have before Electrum makes new ones
+            receiver.daemon.wait_synced()
+
     def say(self, text: str) -> None:
         """Show progress."""
         print(text, file=sys.stderr, flush=True)

@@ -23,8 +23,8 @@ def measure(ground: Ground) -> list[Figure]:
     """Alternate between the receivers, `rounds` times each, on one stand."""
     stand, rounds = ground.stand, ground.rounds
     marks = ground.folder / "marks"
-    ours = _receiver(stand, "bench-wait", ground.plugin, rounds=rounds)
-    probed = _receiver(stand, "bench-parts", with_probe(ground.plugin, marks), rounds=rounds)
+    ours = _receiver(ground, "bench-wait", ground.plugin)
+    probed = _receiver(ground, "bench-parts", with_probe(ground.plugin, marks))
     # Plenty of coins: a change that is not confirmed yet is no good coin to measure with.
     sender = stand.payjoin_cli("bench-sender", *(1_000_000 for _ in range(6 * rounds)))
     reference = stand.payjoin_cli("bench-receiver", *(2_000_000 for _ in range(2 * rounds)))
@@ -49,9 +49,9 @@ def measure(ground: Ground) -> list[Figure]:
     ]
 
 
-def _receiver(stand: Stand, name: str, plugin: Path, *, rounds: int) -> Receiver:
-    receiver = Receiver(stand.electrum(name, plugin=plugin, settings=settings_for(stand)), "wallet")
-    stand.fund(receiver.daemon, *(3_000_000 + number for number in range(rounds)))
+def _receiver(ground: Ground, name: str, plugin: Path) -> Receiver:
+    receiver = Receiver(ground.stand.electrum(name, plugin=plugin, settings=settings_for(ground.stand)), "wallet")
+    ground.fund(receiver, ground.rounds)
     return receiver
 
 
