@@ -296,7 +296,7 @@ def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, E
         for branch, wallet in zip(branches, wallets, strict=True)
     ]
     for wallet in wallets:
-        _wait_for_coin(wallet)
+        wait_for_coin(wallet)
     return plays
 
 
@@ -306,7 +306,7 @@ def _new_wallet(daemon: ElectrumDaemon) -> Receiver:
     return Receiver(daemon, name)
 
 
-def _wait_for_coin(wallet: Receiver) -> None:
+def wait_for_coin(wallet: Receiver) -> None:
     wait_until(
         lambda: wallet.daemon.balance_sat(wallet.wallet, confirmed=True) == RECEIVERS_COIN,
         what=f"{wallet.wallet} has its coin",

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class ElectrumDaemon:
         self.log = log or folder / f"{name}.log"
         self.port = free_port()
         self.service: Service | None = None
+        self.front: Sequence[str | Path] = ()
+        """A script and its words that a test puts in front of the launcher, from the next start on."""
         self._electrum = part.ensure()
         self.data = folder / "regtest"
         (self.data / "wallets").mkdir(parents=True, exist_ok=True)  # `create` wants it to exist
@@ -202,7 +205,7 @@ class ElectrumDaemon:
 
     def _command(self, *words: str) -> list[str | Path]:
         # -P: the launcher's own folder is not to be on the module path.
-        return [environment.python(), "-P", LAUNCHER, *words]
+        return [environment.python(), "-P", *self.front, LAUNCHER, *words]
 
     def _answers(self) -> bool:
         try:

@@ -120,6 +120,10 @@ class Service:
             raise self.error(f"still running after {seconds:g} s")
         return self._process.wait()
 
+    def send(self, what: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(what)
+
     def stop(self, *, by: signal.Signals = signal.SIGTERM, seconds: float = 15) -> None:
         """Ask it to end, and kill it if it doesn't; nothing if it has ended."""
         if self.running:

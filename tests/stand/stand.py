@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -66,9 +67,14 @@ class Stand:
         return self._mailroom
 
     def electrum(
-        self, name: str, *, plugin: Path | None = None, settings: dict[str, object] | None = None
+        self,
+        name: str,
+        *,
+        plugin: Path | None = None,
+        settings: dict[str, object] | None = None,
+        front: Sequence[str | Path] = (),
     ) -> ElectrumDaemon:
-        """Start an Electrum daemon with a plugin's zip and a new wallet in it."""
+        """Start an Electrum daemon with a plugin's zip and a new wallet in it. `front`: see ElectrumDaemon."""
         daemon = ElectrumDaemon(
             name,
             self.folder / name,
@@ -80,6 +86,7 @@ class Stand:
         for key, value in (settings or {}).items():
             daemon.setconfig(key, value)
         self.daemons[name] = daemon
+        daemon.front = front
         daemon.start()
         service = daemon.service
         if plugin is not None and service is not None:
