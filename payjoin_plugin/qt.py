@@ -11,6 +11,7 @@ from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
+from .gui.removal import Removal
 from .gui.settings import SettingsDialog
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
@@ -33,6 +34,7 @@ class Plugin(PayjoinPlugin):
     def __init__(self, parent: Plugins, config: SimpleConfig, name: str) -> None:
         super().__init__(parent, config, name)
         self._parts: dict[ElectrumWindow, WindowParts] = {}
+        self._removal = Removal(self)
 
     @cached_property
     def icon(self) -> QIcon:
@@ -105,5 +107,6 @@ class Plugin(PayjoinPlugin):
         for parts in self._parts.values():
             parts.remove()
         self._parts.clear()
+        self._removal.close()
         remove_lines(dialogs)
         super().on_close()

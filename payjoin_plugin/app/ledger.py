@@ -10,7 +10,7 @@ from electrum.bitcoin import address_to_script
 from electrum.logging import Logger
 
 from ..errors import UnreadableLog
-from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
+from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent, Success
 from ..session.log import Record, Session, decode_log, encode_record
 from ..session.receiver import (
     ReceiverState,
@@ -139,7 +139,7 @@ class Ledger(Logger):
         """Keep the payment where Electrum keeps it without us too."""
         original = held_original(session.state)
         assert original is not None
-        request_id = created_of(session.state).request_id
+        request_id = _request_id(session)
         request = self._wallet.get_request(request_id)
         self.store.keep_original(
             original.txid,
@@ -156,6 +156,17 @@ class Ledger(Logger):
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
             self.store.mark_aborted(original.txid)
+        if isinstance(closed.outcome, Success):
+            self._label(session)
+
+    def _label(self, session: ReceiverSession) -> None:
+        """Call the payjoin what its request is called, as Electrum does with plain payments.
+
+        It takes a transaction that spends a coin of ours for an outgoing one, and leaves it without a name.
+        """
+        txid, request = details_of(session.state).payjoin_txid, self._wallet.get_request(_request_id(session))
+        if txid is not None and request is not None and not self._wallet.get_label_for_txid(txid):
+            self._wallet.set_label(txid, request.get_message())
 
     def _expose(self, session: ReceiverSession, committed: CommittedContribution) -> None:
         original = held_original(session.state)
@@ -173,6 +184,10 @@ class Ledger(Logger):
         if (committed := committed_contribution(session.state)) is not None:
             for outpoint in committed.outpoints:
                 self._reserved.pop(outpoint, None)
+
+
+def _request_id(session: ReceiverSession) -> str:
+    return created_of(session.state).request_id
 
 
 def _check_contents(state: ReceiverState) -> None:

@@ -49,14 +49,21 @@ class Originals(Logger):
         """Return the addresses of ours that kept payments pay."""
         return {txout.address for txid in self.kept() for txout in self._payments_to_us(txid)}
 
+    def unseen(self) -> dict[str, int]:
+        """Return the kept payments of whose coins the wallet has seen nothing spend any, and what each pays us (sat).
+
+        They are lost where nobody broadcasts them.
+        """
+        return {
+            txid: sum(txout.value for txout in self._payments_to_us(txid))
+            for txid in self.kept()
+            if not any(self._spenders_seen(txid))
+        }
+
     def drop_settled(self) -> None:
         """Forget the payments whose coins a confirmed transaction of this wallet spends."""
         for txid in self.kept():
-            spenders = (
-                self._wallet.db.get_spent_outpoint(txin.prevout.txid.hex(), str(txin.prevout.out_idx))
-                for txin in self._transaction(txid).inputs()
-            )
-            if any(spender and confirmations(self._wallet, spender) for spender in spenders):
+            if any(spender and confirmations(self._wallet, spender) for spender in self._spenders_seen(txid)):
                 self._store.drop_original(txid)
 
     async def spenders(self, txid: str, scripts: Mapping[str, bytes] | None = None) -> list[Spender]:
@@ -117,6 +124,13 @@ class Originals(Logger):
         tx = self._read[txid]
         assert tx is not None
         return tx
+
+    def _spenders_seen(self, txid: str) -> list[str | None]:
+        """Return the transactions of this wallet that spend a kept payment's coins, for each coin."""
+        return [
+            self._wallet.db.get_spent_outpoint(txin.prevout.txid.hex(), str(txin.prevout.out_idx))
+            for txin in self._transaction(txid).inputs()
+        ]
 
     def _payments_to_us(self, txid: str) -> list[TxOutput]:
         return [txout for txout in self._transaction(txid).outputs() if self._wallet.is_mine(txout.address)]

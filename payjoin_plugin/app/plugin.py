@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from electrum.plugin import BasePlugin
@@ -22,6 +23,17 @@ CHANGED = "payjoin_changed"
 """The event on Electrum's bus after every turn that a person may see; carries the wallet."""
 
 
+@dataclass(frozen=True)
+class AtStake:
+    """What the removal of the plugin would end, in all open wallets."""
+
+    sessions: int
+    """Those that something may still come of."""
+    payments: int
+    """Senders' own payments that were not broadcast."""
+    payments_sat: int
+
+
 class PayjoinPlugin(BasePlugin):
     """Common to the daemon and the window.
 
@@ -33,6 +45,8 @@ class PayjoinPlugin(BasePlugin):
         self.commands = PayjoinCommands(self)
         self.services = Services(config, self._keys_changed)
         self._wallets: dict[Abstract_Wallet, WalletSessions] = {}
+        self.ends_sessions = False
+        """The user was asked, and wants every session ended when we are removed."""
 
     def sessions_of(self, wallet: Abstract_Wallet) -> WalletSessions | None:
         """Return the sessions of an open wallet."""
@@ -85,15 +99,28 @@ class PayjoinPlugin(BasePlugin):
         """Try every relay and directory."""
         return await self.services.check()
 
+    def at_stake(self) -> AtStake:
+        """Return what our removal would end."""
+        every = list(self._wallets.values())
+        payments = [amount_sat for sessions in every for amount_sat in sessions.originals.unseen().values()]
+        return AtStake(sum(len(sessions.ledger.unsettled()) for sessions in every), len(payments), sum(payments))
+
     def on_close(self) -> None:
         """Take everything down, since the plugin is being removed. Electrum calls this on the window's thread."""
         asyncio.run_coroutine_threadsafe(self._close(), get_asyncio_loop()).result()
 
     async def _close(self) -> None:
         for sessions in list(self._wallets.values()):
+            if self.ends_sessions:
+                sessions.abort_all()
             await sessions.stop()
-            if sessions.originals.hand_over():
-                sessions.wallet.save_db()
+            handed = sessions.originals.hand_over()
+            if handed or self.ends_sessions:
+                try:
+                    sessions.wallet.save_db()
+                except OSError as trouble:
+                    # Electrum is half way through removing us, and saves again when the wallet closes.
+                    self.logger.warning(f"the wallet could not be saved: {trouble!r}")
         await self.services.stop()
 
     def _keys_changed(self) -> None:

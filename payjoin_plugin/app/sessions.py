@@ -302,17 +302,25 @@ class WalletSessions(Logger):
     async def abort(self, session_id: str) -> None:
         """End a session; on disk before this returns. Raises UserError where it has ended otherwise, UnreadableLog."""
         session = self.ledger.session(session_id)
-        self.settling.look_at_chain(session)
-        with self.store.lock:
-            if not isinstance(session.state, SessionClosed):
-                self.ledger.record(session, Closed(Abort()))
-            elif not isinstance(session.state.outcome, Abort):
-                status = self.report.row(session_id)["status"]
-                raise UserError(f"session_id: session {session_id} has ended already: {status}")
+        self._end(session)
+        if isinstance(session.state, SessionClosed) and not isinstance(session.state.outcome, Abort):
+            status = self.report.row(session_id)["status"]
+            raise UserError(f"session_id: session {session_id} has ended already: {status}")
         try:
             await self.store.flush()
         finally:
             self._stop_soon(session_id)
+
+    def abort_all(self) -> None:
+        """End, in memory, every session that something may still come of."""
+        for session in self.ledger.unsettled():
+            self._end(session)
+
+    def _end(self, session: ReceiverSession) -> None:
+        self.settling.look_at_chain(session)
+        with self.store.lock:
+            if not isinstance(session.state, SessionClosed):
+                self.ledger.record(session, Closed(Abort()))
 
     async def decline(self, request_id: str) -> None:
         """Make a request plain for good. Raises UserError where the sender has answered."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from electrum.gui.qt.util import WWLabel
-from electrum.i18n import _
 
 from ..app.view import Finder, PaidBy
-from .words import sat
+from .words import payjoin_words
 
 if TYPE_CHECKING:
     from electrum.gui.qt.transaction_dialog import TxDialog
@@ -35,16 +34,7 @@ def fill_line(dialog: TxDialog, finder: Finder) -> None:
     if view is None or view.paid_by is not PaidBy.PAYJOIN or view.share is None:
         label.setVisible(False)
         return
-    amounts = dialog.config.format_amount_and_units
-    said = _("Payjoin. You added {} and received {} net of it; your share of the fee {}, the sender's {}.")
-    label.setText(
-        said.format(
-            amounts(view.share.contributed_sat),
-            amounts(view.share.received_sat),
-            sat(view.share.receiver_fee_sat),
-            sat(view.share.sender_fee_sat),
-        )
-    )
+    label.setText(payjoin_words(view.share, dialog.config))
     label.setVisible(True)
 
 

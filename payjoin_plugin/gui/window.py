@@ -14,6 +14,7 @@ from ..app.view import Finder
 from .bridge import Bridge
 from .coins import CoinMarks
 from .deeds import Deeds
+from .history import HistoryMarks
 from .notices import Notices
 from .receive import StatusPanel, Toggle
 from .requests import RequestMarks
@@ -46,6 +47,7 @@ class WindowParts(QObject, QtEventListener):
         self.requests = RequestMarks(window, sessions, self.deeds, icon)
         self.coins = CoinMarks(window, sessions, self.show_sessions)
         self.finder = Finder(sessions)
+        self.history = HistoryMarks(window, self.finder, icon)
         self.notices = Notices(window, sessions, self.finder)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -55,6 +57,7 @@ class WindowParts(QObject, QtEventListener):
         self.panel.wrap(self._wraps)
         self.requests.wrap(self._wraps)
         self.coins.wrap(self._wraps)
+        self.history.wrap(self._wraps)
         self.notices.wrap(self._wraps)
         self._menu_action = window.wallet_menu.addAction(_("Payjoin sessions"), lambda: self.show_sessions(None))
         self.register_callbacks()
@@ -73,6 +76,7 @@ class WindowParts(QObject, QtEventListener):
         with own_fault("leaving the window"):
             self.requests.remove()
             self.coins.remove()
+            self.history.remove()
         self.panel.remove()
         self.toggle.remove()
         self.deeds.deleteLater()

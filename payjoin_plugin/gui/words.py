@@ -162,6 +162,17 @@ def _waiting(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
             return Line(_("The sender is waiting"), (Act.ABORT,), counts_down=True)
 
 
+def payjoin_words(share: Share, config: SimpleConfig) -> str:
+    """Return what we put into a payjoin and got out of it."""
+    amounts = config.format_amount_and_units
+    return _("Payjoin. You added {} and received {} net of it; your share of the fee {}, the sender's {}.").format(
+        amounts(share.contributed_sat),
+        amounts(share.received_sat),
+        sat(share.receiver_fee_sat),
+        sat(share.sender_fee_sat),
+    )
+
+
 def _paid_by_payjoin(view: View, config: SimpleConfig) -> str:
     if view.share is None:
         return _("Paid by payjoin.")

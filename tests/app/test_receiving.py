@@ -51,6 +51,16 @@ async def test_a_request_is_paid_by_payjoin(tmp_path: Path) -> None:
 
 
 @on_electrums_loop
+async def test_a_payjoin_is_called_what_its_request_is_called(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        txid = await pay(merchant, merchant.uri(request))
+        await merchant.until_row(merchant.session_of(request), status="completed")
+        assert request.get_message() != ""
+        assert merchant.wallet.get_label_for_txid(txid) == request.get_message()
+
+
+@on_electrums_loop
 async def test_a_payjoin_costs_one_save_and_one_question(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, uri = merchant.offer()

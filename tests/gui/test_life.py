@@ -1,84 +1,13 @@
-"""Windows come and go, and so does the plugin: nothing of ours stays behind."""
+"""Windows come and go; what else of Electrum's shows a payjoin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
-from electrum.plugin import hooks
-from PyQt6.QtCore import QTimer
+from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QWidget
 
 from payjoin_plugin.app.view import Finder
 from tests.gui.house import House, Resident
 from tests.wallet.wallets import pay, see_in_mempool
-
-SEAMS = (
-    "add_payment_request get_request_URI delete_request stop get_unused_addresses is_frozen_coin "
-    "get_user_notifications_for_new_txns delete_expired_requests"
-).split()
-
-
-@pytest.fixture
-def removed(house: House) -> Iterator[None]:
-    """The plugin is there again after the test."""
-    yield
-    if "payjoin" not in house.plugins.plugins:
-        house.plugin = house.plugins.load_payjoin()
-
-
-def names_of(window: QWidget) -> list[str]:
-    """Every widget and timer of a window, by class and text."""
-    found = []
-    for child in [*window.findChildren(QWidget), *window.findChildren(QTimer)]:
-        text = getattr(child, "text", lambda: "")
-        found.append(f"{type(child).__name__} {text() if callable(text) else ''}")
-    return sorted(found)
-
-
-def wraps_on(shop: Resident) -> set[str]:
-    """Every attribute of an instance that stands before a method of its class."""
-    targets: list[Any] = [shop.wallet, shop.tab, shop.tab.request_list, shop.window.utxo_list]
-    return {
-        f"{type(target).__name__}.{name}"
-        for target in targets
-        for name in vars(target)
-        if callable(vars(target)[name]) and callable(getattr(type(target), name, None))
-    }
-
-
-def test_removal_leaves_no_widget_menu_wrap_or_timer(house: House, removed: None) -> None:
-    plain_house_window = house.open("plain")
-    house.plugins.disable("payjoin")
-    house.settle(0.3)
-    plain = names_of(plain_house_window.window)
-    house.plugin = house.plugins.load_payjoin()
-    house.gui.reload_window(plain_house_window.window)
-    house.settle(0.3)
-    window = house.gui.windows[-1]
-    assert window is not plain_house_window.window
-    resident = Resident(house, window)
-    assert names_of(window) != plain
-    assert wraps_on(resident)
-    house.plugins.disable("payjoin")
-    house.settle(0.3)
-    assert [name for name in names_of(window) if "ayjoin" in name] == []
-    assert wraps_on(resident) == set()
-    assert not [action for action in window.wallet_menu.actions() if "ayjoin" in action.text()]
-    assert not [entry for entries in hooks.values() for entry in entries if entry[0].name == "payjoin"]
-
-
-def test_a_request_is_plain_electrums_after_the_removal(house: House, removed: None) -> None:
-    shop = house.open("shop", 5_000_000).with_keys()
-    shop.request()
-    assert "pj=" in shop.tab.URI
-    house.plugins.disable("payjoin")
-    house.settle(0.2)
-    shop.tab.update_current_request()
-    assert "pj=" not in shop.tab.URI
-    shop.request(50_000)
-    assert "pj=" not in shop.tab.URI
 
 
 def test_a_reloaded_window_goes_on_where_it_was(house: House) -> None:
@@ -141,6 +70,42 @@ def test_the_transaction_dialog_says_that_it_is_a_payjoin(house: House) -> None:
     assert line.isVisible()
     assert line.text().startswith("Payjoin. You added 0.05 BTC and received 0.00099")
     dialogs[-1].close()
+
+
+def test_the_history_marks_a_payjoin_and_nothing_else(house: House) -> None:
+    shop = house.open("shop", 5_000_000, 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    txid = offer.complete(shop).txid()
+    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+    shop.request(70_000, message="Rent")
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    plain = offer.pay_plainly(shop).txid()
+    house.until(lambda: shop.line.startswith("Paid, without"))
+    shop.window.tabs.setCurrentIndex(0)
+    house.settle(0.2)
+    shop.window.history_list.update()
+    marks = history_marks(shop)
+    icon, tooltip, description = marks.pop(txid)
+    assert icon is not None
+    assert tooltip.startswith("Payjoin. You added 0.05 BTC and received 0.00099")
+    assert description == "Two coffees"
+    assert plain in marks
+    assert not any(icon or tooltip for icon, tooltip, _ in marks.values())
+
+
+def history_marks(shop: Resident) -> dict[str, tuple[object, str, str]]:
+    """Icon, tooltip and text of each transaction's description, as the view gets them."""
+    view = shop.window.history_list
+    shown = {}
+    for row in range(view.model().rowCount()):
+        index = view.model().index(row, view.Columns.DESCRIPTION)
+        roles = (Qt.ItemDataRole.DecorationRole, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.DisplayRole)
+        icon, tooltip, text = (index.data(role) for role in roles)
+        shown[view.tx_item_from_proxy_row(row)["txid"]] = (icon, tooltip, text)
+    return shown
 
 
 def test_a_reserved_coin_says_for_what_and_until_when(house: House) -> None:

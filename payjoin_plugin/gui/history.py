@@ -1,0 +1,68 @@
+"""The history list: our icon beside a payjoin's description, and in words, as tooltip, what we added and received.
+
+Electrum has no hook for the rows, and its own icon says how deep a transaction lies. So the mark stands where Electrum
+has none: decoration and tooltip of the description. (The description is the request's: app/ledger.py.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from electrum.gui.qt.history_list import HistoryColumns
+from electrum.i18n import _
+from PyQt6.QtCore import QModelIndex, Qt
+from PyQt6.QtGui import QIcon
+
+from ..app.view import Finder, PaidBy
+from .words import payjoin_words
+from .wraps import Wraps, own_fault
+
+if TYPE_CHECKING:
+    from electrum.gui.qt.main_window import ElectrumWindow
+
+ROLES = (Qt.ItemDataRole.DecorationRole, Qt.ItemDataRole.ToolTipRole)
+
+
+class HistoryMarks:
+    """The rows of one window's history."""
+
+    def __init__(self, window: ElectrumWindow, finder: Finder, icon: QIcon) -> None:
+        self._window, self._finder, self._icon = window, finder, icon
+        self._known: dict[tuple[str, int], str | None] = {}
+        """What is said of a transaction; None of one that is no payjoin. That can change with its height alone."""
+
+    def wrap(self, wraps: Wraps) -> None:
+        """Stand before the model's answers to its view, which asks for the rows on screen and no others."""
+        wraps.around(self._window.history_model, "data", self._data)
+        self._repaint()
+
+    def remove(self) -> None:
+        """Let Electrum paint its list without us."""
+        self._repaint()
+
+    def _repaint(self) -> None:
+        self._window.history_list.viewport().update()
+
+    def _data(self, original: Callable[..., Any], index: QModelIndex, role: int) -> Any:
+        if role in ROLES and index.isValid() and index.column() == HistoryColumns.DESCRIPTION:
+            with own_fault("the history"):
+                said = self._said(index.internalPointer().get_data())
+                if said is not None:
+                    return self._icon if role == Qt.ItemDataRole.DecorationRole else said
+        return original(index, role)
+
+    def _said(self, item: dict[str, Any]) -> str | None:
+        txid, height = item.get("txid"), item.get("height", 0)
+        if txid is None or item.get("lightning"):
+            return None
+        if (txid, height) not in self._known:
+            self._known[txid, height] = self._look(txid)
+        return self._known[txid, height]
+
+    def _look(self, txid: str) -> str | None:
+        tx = self._window.wallet.adb.get_transaction(txid)
+        view = self._finder.settled_by(tx) if tx is not None else None
+        if view is None or view.paid_by is not PaidBy.PAYJOIN:
+            return None
+        return payjoin_words(view.share, self._window.config) if view.share is not None else _("Payjoin.")
