@@ -58,6 +58,7 @@ SETTINGS: dict[str, tuple[object, str]] = {
         "sat/vB that your coin's part of the transaction may cost; null: three times Electrum's estimate",
     ),
     "max_receiver_fee_sat": (5_000, "sat that your share of the fee may be, or 1 % of the payment if that is more"),
+    "open_polls": (100, "Requests that wait at the directory at the same time; more of them take turns (10 to 1000)"),
     "accept_v1_senders": (True, "Answer wallets of the old protocol; the directory can read their payment"),
     "ask_before_contributing": (False, "Ask before each answer"),
     "broadcast_original_by_itself": (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from electrum.bitcoin import script_to_address
 from electrum.transaction import Transaction
@@ -17,6 +17,7 @@ from payjoin_plugin.bip78.parameters import Parameters, to_query
 from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.client.directory import Relays
 from payjoin_plugin.client.mail import Mail, Transport
+from payjoin_plugin.client.pace import Pace
 from payjoin_plugin.client.runner import End, Runner
 from payjoin_plugin.errors import ErrorReplyReceived, Fault, TransientError
 from payjoin_plugin.session import receiver as receiving
@@ -115,6 +116,7 @@ class Receiver:
                 store=self.store,
                 policy=self.policy,
                 clock=self.clock,
+                pace=Pace(nullcontext),
                 record=lambda state, event: self._record(session, state, event),
                 changed=lambda: self.changed(),  # noqa: PLW0108 - it may be another one by then
             )

@@ -10,7 +10,7 @@ from electrum.bitcoin import address_to_script
 from electrum.logging import Logger
 
 from ..errors import UnreadableLog
-from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent, Success
+from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
 from ..session.log import Record, Session, decode_log, encode_record
 from ..session.receiver import (
     ReceiverState,
@@ -156,13 +156,12 @@ class Ledger(Logger):
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
             self.store.mark_aborted(original.txid)
-        if isinstance(closed.outcome, Success):
-            self._label(session)
 
-    def _label(self, session: ReceiverSession) -> None:
+    def name_payjoin(self, session: ReceiverSession) -> None:
         """Call the payjoin what its request is called, as Electrum does with plain payments.
 
-        It takes a transaction that spends a coin of ours for an outgoing one, and leaves it without a name.
+        It takes a transaction that spends a coin of ours for an outgoing one, and leaves it without a name. Not while
+        the store's lock is held: Electrum takes the wallet's first.
         """
         txid, request = details_of(session.state).payjoin_txid, self._wallet.get_request(_request_id(session))
         if txid is not None and request is not None and not self._wallet.get_label_for_txid(txid):

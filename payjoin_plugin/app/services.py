@@ -6,8 +6,8 @@ import asyncio
 import copy
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -17,6 +17,7 @@ from electrum.util import make_aiohttp_session
 from ..client.directory import KeyCache, Relays, same_operator
 from ..client.keeper import KeyKeeper
 from ..client.transport import Connections, HttpTransport, Route
+from ..client.turns import Turns
 from ..errors import PayjoinError, Unreachable
 from .settings import Settings
 
@@ -32,6 +33,7 @@ class Services:
         self.settings = Settings(config)
         self.cache = KeyCache()
         self.relays = Relays(lambda: self.settings.ohttp_relays)
+        self.turns = Turns(lambda: self.settings.open_polls, time.time)
         self._connections = Connections(_new_http_session, _route)
         self.keeper = KeyKeeper(
             HttpTransport(self._connections),
@@ -59,6 +61,16 @@ class Services:
     def new_transport(self) -> HttpTransport:
         """Return a session's own transport; close it when the session's task ends."""
         return HttpTransport(self._connections)
+
+    @asynccontextmanager
+    async def turn(
+        self, transport: HttpTransport, session_id: str, *, made_at: float, expires_at: float
+    ) -> AsyncIterator[None]:
+        """Have a turn at the directory. Who will wait for the next one keeps no connection of its own meanwhile."""
+        async with self.turns.take(session_id, made_at=made_at, expires_at=expires_at) as comes_again:
+            yield
+            if not comes_again:
+                await transport.close()
 
     async def check(self, *, directories: list[str] | None = None, relays: list[str] | None = None) -> dict[str, Any]:
         """Reach every directory through every relay that may serve it; say what works and how long it took.

@@ -11,7 +11,7 @@ from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
 from ..client.mail import Mail
-from ..client.pace import Backoff
+from ..client.pace import Backoff, Pace
 from ..client.runner import Consent, End, Runner
 from ..client.transport import HttpTransport
 from ..errors import UserError, WalletError
@@ -123,6 +123,7 @@ class WalletSessions(Logger):
         if session is None or session_id in self._tasks or self.wallet.network is None or self._is_stopped:
             return
         transport = self._services.new_transport()
+        made_at, expires_at = session.records[0].at, created_of(session.state).expires_at
         runner = Runner(
             session,
             wallet=self.electrum,
@@ -130,6 +131,7 @@ class WalletSessions(Logger):
             store=self.store,
             policy=self._services.settings,
             clock=time.time,
+            pace=Pace(lambda: self._services.turn(transport, session_id, made_at=made_at, expires_at=expires_at)),
             record=lambda state, event: self._record(session, state, event),
             changed=lambda: self._moved(session),
         )
@@ -207,6 +209,7 @@ class WalletSessions(Logger):
             return plain
         if session.state.created.expires_at <= now():
             return plain
+        self._services.turns.look(session.id)
         return append_pj(plain, session.state.endpoint)
 
     def held_addresses(self) -> set[str]:

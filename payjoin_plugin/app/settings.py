@@ -73,6 +73,7 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "minimum_amount": _whole("minimum_amount", 0, 100_000_000, "sat"),
     "max_receiver_fee_rate": _number("max_receiver_fee_rate", 1, 1000, "sat/vB (or null: automatic)"),
     "max_receiver_fee_sat": _whole("max_receiver_fee_sat", 0, 1_000_000, "sat"),
+    "open_polls": _whole("open_polls", 10, 1000, "polls"),
     "accept_v1_senders": _switch("accept_v1_senders"),
     "ask_before_contributing": _switch("ask_before_contributing"),
     "broadcast_original_by_itself": _switch("broadcast_original_by_itself"),
@@ -124,6 +125,11 @@ class Settings:
     def session_lifetime(self) -> int:
         """Seconds, at most; a request's own expiry may end it sooner."""
         return int(self._get("session_lifetime"))
+
+    @property
+    def open_polls(self) -> int:
+        """Polls that are open at the directory at once, of all wallets together."""
+        return int(self._get("open_polls"))
 
     @property
     def minimum_amount(self) -> int:

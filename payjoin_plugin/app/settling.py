@@ -12,7 +12,7 @@ from electrum.transaction import Transaction
 from ..bip78.recognise import spends_any
 from ..client.pace import Backoff
 from ..errors import Unreachable, UnreadableLog, UserError
-from ..session.events import Closed, Failure, Unrecognized
+from ..session.events import Closed, Failure, Success, Unrecognized
 from ..session.outcome import is_payjoin, outcome_of
 from ..session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
 from ..wallet.watching import confirmations, request_paid, seen_for
@@ -63,7 +63,11 @@ class Settling(Logger):
         )
         is_paid = request is not None and request_paid(self._wallet, request)
         outcome = outcome_of(state, seen, request_paid=is_paid) if seen else None
-        return outcome is not None and self._ledger.record(session, Closed(outcome), after=state)
+        if outcome is None or not self._ledger.record(session, Closed(outcome), after=state):
+            return False
+        if isinstance(outcome, Success):
+            self._ledger.name_payjoin(session)
+        return True
 
     def is_coin_gone(self, session: ReceiverSession) -> bool:
         """Tell whether our contributed coin went elsewhere: then no payjoin can come of it any more."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 QUICK = 1.0
 """Seconds. An answer that comes sooner was no long poll: the directory answers at once, or holds a v1 sender."""
@@ -32,22 +34,23 @@ LOOK_AGAIN = 2
 
 
 class Pace:
-    """The gap between a session's polls: none after a long poll, a random one after a quick answer."""
+    """When a session polls: in its turn, and not before the gap is over; none after a long poll, a random one else."""
 
-    def __init__(self) -> None:
-        self._asked_at: float | None = None
+    def __init__(self, turn: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        """`turn()` is held while a poll is open."""
+        self._turn = turn
         self._gap = 0.0
 
-    async def before_poll(self, now: float) -> None:
-        """Wait until the next poll may go out."""
-        if self._gap:
-            await asyncio.sleep(self._gap)
-            now += self._gap
-        self._asked_at, self._gap = now, 0.0
-
-    def answered(self, now: float) -> None:
-        """Note that a poll was answered at `now` (unix time in seconds)."""
-        if self._asked_at is not None and now - self._asked_at < QUICK:
+    @asynccontextmanager
+    async def poll(self, clock: Callable[[], float]) -> AsyncIterator[None]:
+        """Wait until the next poll may go out, and see how long it takes. `clock` returns seconds."""
+        gap, self._gap = self._gap, 0.0
+        if gap:
+            await asyncio.sleep(gap)
+        async with self._turn():
+            asked_at = clock()
+            yield
+        if clock() - asked_at < QUICK:
             self._gap = min(random.expovariate(1 / MEAN_GAP), LONGEST_GAP)
 
 

@@ -88,6 +88,7 @@ class Runner:
         store: EventStore,
         policy: Policy,
         clock: Callable[[], float],
+        pace: Pace,
         record: Callable[[ReceiverState, ReceiverEvent], bool],
         changed: Callable[[], None],
     ) -> None:
@@ -107,8 +108,8 @@ class Runner:
         self.double_spend = False
         """Whether the sender's coins were seen spent elsewhere, after the check."""
         self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
-        self._clock, self._record, self._changed = clock, record, changed
-        self._pace, self._backoff, self._look_ups = Pace(), Backoff(), Backoff(FIRST_LOOK_UP)
+        self._clock, self._pace, self._record, self._changed = clock, pace, record, changed
+        self._backoff, self._look_ups = Backoff(), Backoff(FIRST_LOOK_UP)
         self._consent: Consent | None = None
         self._wake = asyncio.Event()
         self._unknown_since: float | None = None
@@ -161,9 +162,8 @@ class Runner:
                 assert_never(unreachable)
 
     async def _poll(self, state: WaitingForOriginal) -> RetrievedOriginal | Closed | None:
-        await self._pace.before_poll(self._clock())
-        content = await self._mail.poll(state.created.directory, state.poll())
-        self._pace.answered(self._clock())
+        async with self._pace.poll(self._clock):
+            content = await self._mail.poll(state.created.directory, state.poll())
         return None if content is None else state.retrieved(content)
 
     async def _check(self, state: CheckingOriginal) -> AcceptedOriginal | RefusedOriginal | None:

@@ -79,6 +79,13 @@ class SettingsDialog(WindowModalDialog):
         self._add_offers()
         self._add_answers()
         self._add_money()
+        self._whole(
+            "open_polls",
+            _("Requests that wait at the directory at once"),
+            None,
+            (10, 1000),
+            _("Where there are more they take turns, the newest first. Each one costs a connection."),
+        )
         self.lists = ServiceLists(self, services, self._bridge)
         row = self._grid.rowCount()
         self._grid.addWidget(self.lists, row, 0, 1, 3)
@@ -145,7 +152,7 @@ class SettingsDialog(WindowModalDialog):
             "minimum_amount",
             _("Only for requests of at least"),
             _("sat"),
-            100_000_000,
+            (0, 100_000_000),
             _("Below it, looking at one of your coins would be too cheap for a curious sender."),
         )
         lifetime = Lifetime()
@@ -197,7 +204,7 @@ class SettingsDialog(WindowModalDialog):
             "max_receiver_fee_sat",
             _("My share of the fee at most"),
             _("sat"),
-            1_000_000,
+            (0, 1_000_000),
             _(
                 "Your coin makes the transaction larger, and you pay for that. From 5 000 sat on, one per cent of the "
                 "payment counts where that is more. Over the limit there is no payjoin, and the payment stays."
@@ -224,11 +231,11 @@ class SettingsDialog(WindowModalDialog):
         self._fields[name] = (box.isChecked, box.setChecked)
         self._grid.addWidget(box, self._grid.rowCount(), 0, 1, 3)
 
-    def _whole(self, name: str, words: str, unit: str, most: int, help_text: str) -> None:
+    def _whole(self, name: str, words: str, unit: str | None, bounds: tuple[int, int], help_text: str) -> None:
         number = QSpinBox()
-        number.setRange(0, most)
+        number.setRange(*bounds)
         number.setGroupSeparatorShown(True)
-        number.setSingleStep(1000)
+        number.setSingleStep(min(1000, bounds[1] // 100))
         self._fields[name] = (number.value, number.setValue)
         self._labelled(words, number, unit, help_text)
 

@@ -2,75 +2,95 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from itertools import pairwise
 
 import pytest
 
 from payjoin_plugin.client.pace import FIRST_WAIT, JITTER, LONGEST_GAP, LONGEST_WAIT, MEAN_GAP, QUICK, Backoff, Pace
+from payjoin_plugin.errors import Unreachable
 from tests.helpers import clock, jumping
 
 LONG_POLL = 30.0
 
 
+async def poll(pace: Pace, *, takes: float) -> None:
+    async with pace.poll(clock):
+        await asyncio.sleep(takes)
+
+
+async def gap_before_next(pace: Pace) -> float:
+    """Seconds until the next poll goes out, which is a long one."""
+    before = clock()
+    async with pace.poll(clock):
+        gap = clock() - before
+        await asyncio.sleep(LONG_POLL)
+    return gap
+
+
 async def gap_after(pace: Pace, took: float) -> float:
     """Seconds between an answer that took so long and the next poll."""
-    await pace.before_poll(clock())
-    pace.answered(clock() + took)
-    before = clock()
-    await pace.before_poll(clock())
-    return clock() - before
+    await poll(pace, takes=took)
+    return await gap_before_next(pace)
 
 
 @jumping
 async def test_the_first_poll_goes_out_at_once() -> None:
-    before = clock()
-    await Pace().before_poll(clock())
-    assert clock() == before
+    assert await gap_before_next(Pace(nullcontext)) == 0
 
 
 @jumping
 async def test_after_a_long_poll_the_next_one_goes_out_at_once() -> None:
-    assert await gap_after(Pace(), LONG_POLL) == 0
-    assert await gap_after(Pace(), QUICK) == 0
+    assert await gap_after(Pace(nullcontext), LONG_POLL) == 0
+    assert await gap_after(Pace(nullcontext), QUICK) == 0
 
 
 @jumping
 async def test_after_quick_answers_the_gaps_are_random_with_a_mean_of_five_seconds() -> None:
     random.seed(77)
-    gaps = [await gap_after(Pace(), 0.01) for _ in range(3000)]
+    gaps = [await gap_after(Pace(nullcontext), 0.01) for _ in range(3000)]
     assert 0.9 * MEAN_GAP < statistics.mean(gaps) < 1.1 * MEAN_GAP
     assert max(gaps) == pytest.approx(LONGEST_GAP)
 
 
 @jumping
 async def test_a_gap_is_waited_once() -> None:
-    pace = Pace()
+    pace = Pace(nullcontext)
     assert await gap_after(pace, 0.01) > 0
-    pace.answered(clock() + LONG_POLL)
-    before = clock()
-    await pace.before_poll(clock())
-    assert clock() == before
+    assert await gap_before_next(pace) == 0
 
 
 @jumping
 async def test_the_time_in_the_gap_is_not_taken_for_a_long_poll() -> None:
-    pace = Pace()
-    await gap_after(pace, 0.01)
-    pace.answered(clock() + 0.01)
-    before = clock()
-    await pace.before_poll(clock())
-    assert clock() > before
+    pace = Pace(nullcontext)
+    await poll(pace, takes=0.01)
+    await poll(pace, takes=0.01)
+    assert await gap_before_next(pace) > 0
+
+
+@jumping
+async def test_the_time_that_a_turn_is_waited_for_is_not_taken_for_a_long_poll() -> None:
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        await asyncio.sleep(LONG_POLL)
+        yield
+
+    pace = Pace(turn)
+    await poll(pace, takes=0.01)
+    assert await gap_before_next(pace) > LONG_POLL
 
 
 @jumping
 async def test_a_poll_that_failed_makes_no_gap() -> None:
-    pace = Pace()
-    await pace.before_poll(clock())
-    before = clock()
-    await pace.before_poll(clock())
-    assert clock() == before
+    pace = Pace(nullcontext)
+    with pytest.raises(Unreachable):
+        async with pace.poll(clock):
+            raise Unreachable("the relay is away")
+    assert await gap_before_next(pace) == 0
 
 
 def test_failures_are_waited_for_longer_and_longer() -> None:

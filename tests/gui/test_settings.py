@@ -14,6 +14,7 @@ CHANGED: dict[str, Any] = {
     "offer_in_window": False,
     "offer_in_commands": True,
     "minimum_amount": 25_000,
+    "open_polls": 250,
     "session_lifetime": 90 * 60,
     "ask_before_contributing": True,
     "broadcast_original_by_itself": False,

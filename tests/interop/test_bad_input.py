@@ -155,6 +155,7 @@ WHOLE, LISTS = " must be a whole number from", ("directories", "ohttp_relays")
 BAD_SETTINGS = [
     *bad("session_lifetime", sentence=WHOLE, values=[59, 604_801, 60.0, 600.5, "many", True, [60], {}]),
     *bad("minimum_amount", sentence=WHOLE, values=[-1, 100_000_001, 5.5, "many", False, [5], {}]),
+    *bad("open_polls", sentence=WHOLE, values=[9, 1001, 50.5, "many", False, [5], {}]),
     *bad("max_receiver_fee_sat", sentence=WHOLE, values=[-1, 1_000_001, 0.5, "many", False, [5], {}]),
     *bad(
         "max_receiver_fee_rate",
@@ -199,6 +200,8 @@ GOOD_SETTINGS: list[tuple[str, object]] = [
     ("session_lifetime", 604_800),
     ("minimum_amount", 0),
     ("minimum_amount", 100_000_000),
+    ("open_polls", 10),
+    ("open_polls", 1000),
     ("max_receiver_fee_sat", 0),
     ("max_receiver_fee_sat", 1_000_000),
     ("max_receiver_fee_rate", 1),

@@ -94,6 +94,7 @@ DAMAGES: list[tuple[Callable[[Log], object], str]] = [
 BY_HAND: dict[str, object] = {
     "session_lifetime": -5,
     "minimum_amount": None,
+    "open_polls": 9,
     "max_receiver_fee_sat": 10**12,
     "max_receiver_fee_rate": "fast",
     "offer_in_window": 7,
