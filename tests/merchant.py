@@ -130,11 +130,28 @@ class Shop:
         return made
 
 
+class WalletLock:
+    """Electrum's lock of a wallet, which it takes before that of the file: the other way round two threads block."""
+
+    def __init__(self, wallet: Abstract_Wallet) -> None:
+        self._inner, self._of_file = wallet.lock, wallet.db.lock
+        self.taken_second = 0
+
+    def __enter__(self) -> None:
+        if self._of_file._is_owned() and not self._inner._is_owned():
+            self.taken_second += 1
+        self._inner.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._inner.release()
+
+
 class Merchant:
     """One run of a merchant's program."""
 
     def __init__(self, shop: Shop, wallet: Abstract_Wallet) -> None:
         self.shop, self.wallet = shop, wallet
+        self._lock = wallet.lock = wallet.adb.lock = WalletLock(wallet)
         self.network = OnlineNetwork(shop.chain)
         self.network.on_broadcast = lambda tx: see_in_mempool(wallet, tx)
         wallet.network = self.network
@@ -163,6 +180,7 @@ class Merchant:
             self.is_closed = True
             await self.sessions.stop()
             await self.services.stop()
+            assert not self._lock.taken_second
 
     async def crash_and_restart(self) -> Merchant:
         """Lose all that is not on disk, and open the file again."""
