@@ -105,6 +105,8 @@ class PayjoinCommands:
         return await self._plugin.check_services()
 
     def _of(self, wallet: Abstract_Wallet) -> WalletSessions:
+        if not self._plugin.is_wanted():
+            raise UserError("the payjoin plugin is disabled: enable it in Electrum's list of plugins")
         # A daemon that is offline opens wallets before it loads its plugins, and nobody can name them to us.
         self._plugin.start_wallet(wallet)
         sessions = self._plugin.sessions_of(wallet)

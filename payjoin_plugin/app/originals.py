@@ -20,7 +20,7 @@ from ..wallet.spenders import Spender, spenders_of
 from ..wallet.watching import confirmations, received_sat, request_paid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
@@ -110,14 +110,31 @@ class Originals(Logger):
         handed = 0
         for txid, kept in self.kept().items():
             try:
-                if self._wallet.adb.add_transaction(Transaction(kept.tx)):
-                    label = _("Payjoin: the sender's own payment, not broadcast. Broadcast it to be paid.")
-                    self._wallet.set_label(txid, f"{label} {kept.label}".strip())
+                if self._wallet.db.get_transaction(txid) is None and self._wallet.adb.add_transaction(
+                    Transaction(kept.tx)
+                ):
+                    self._wallet.set_label(txid, _label(kept))
+                    self._store.mark_handed_over(txid, is_so=True)
                     handed += 1
             except Exception:
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
                 self.logger.exception("a kept payment could not be handed over")
         return handed
+
+    def take_back(self, knows: Callable[[str], bool]) -> None:
+        """Undo `hand_over`, since we are here again, for the payments whose sessions (`knows(session_id)`) are too.
+
+        Without its session a payment can only be broadcast from Electrum's history, so there it stays. So does one
+        whose output was spent meanwhile.
+        """
+        for txid, kept in self.kept().items():
+            if kept.handed_over and knows(kept.session_id):
+                self._store.mark_handed_over(txid, is_so=False)
+                is_local = confirmations(self._wallet, txid) is None
+                if is_local and not self._wallet.adb.get_depending_transactions(txid):
+                    self._wallet.adb.remove_transaction(txid)
+                if self._wallet.get_label_for_txid(txid) == _label(kept):
+                    self._wallet.set_label(txid, None)
 
     def _transaction(self, txid: str) -> Transaction:
         """Return a kept payment that can be read."""
@@ -147,6 +164,12 @@ class Originals(Logger):
                 raise Unreachable("the Electrum server does not know the sender's coins") from error
             scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
         return scripts
+
+
+def _label(kept: KeptOriginal) -> str:
+    """Return what a payment is called as a local transaction."""
+    label = _("Payjoin: the sender's own payment. While it is local, broadcast it to be paid.")
+    return f"{label} {kept.label}".strip()
 
 
 def _transaction(raw: str, txid: str) -> Transaction | None:

@@ -63,8 +63,12 @@ class PayjoinPlugin(BasePlugin):
     async def _start_wallet_soon(self, wallet: Abstract_Wallet) -> None:
         self._start_wallet(wallet)
 
+    def is_wanted(self) -> bool:
+        """Tell whether the user has the plugin on. Electrum makes it anew for a command of ours where it is off."""
+        return bool(self.config.is_plugin_enabled(self.name))
+
     def _start_wallet(self, wallet: Abstract_Wallet) -> None:
-        if wallet in self._wallets:
+        if wallet in self._wallets or not self.is_wanted():
             return
         try:
             sessions = WalletSessions(

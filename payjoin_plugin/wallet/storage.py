@@ -5,7 +5,7 @@
                            "waiting": {request id: since}, "declined": {request id: true},
                            "seen": [[outpoint, session id], …], "exposed": [outpoint, …], "coin_secret": hex,
                            "directory_keys": {…}}
-    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted"}}
+    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted", "handed_over"}}
 
 The second stands at the top of the file: Electrum deletes a plugin's data where the plugin is missing, and an original
 is money. Only plain JSON goes in, and only by the operations that Electrum tracks: an item set or popped of a
@@ -50,6 +50,8 @@ class KeptOriginal:
     """Unix time in seconds."""
     aborted: bool = False
     """The user ended its session: it is never broadcast by itself, even when its log is gone."""
+    handed_over: bool = False
+    """It became a local transaction of Electrum's when the plugin was taken out."""
 
 
 class WalletStore:
@@ -231,9 +233,16 @@ class WalletStore:
 
     def mark_aborted(self, txid: str) -> None:
         """Remember, in memory, that the user ended the session of an original."""
+        self._mark(txid, "aborted", is_so=True)
+
+    def mark_handed_over(self, txid: str, *, is_so: bool) -> None:
+        """Remember, in memory, whether an original is a local transaction of Electrum's by our doing."""
+        self._mark(txid, "handed_over", is_so=is_so)
+
+    def _mark(self, txid: str, name: str, *, is_so: bool) -> None:
         with self.lock:
             if isinstance(entry := self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), MutableMapping):
-                entry["aborted"] = True
+                entry[name] = is_so
                 self._barrier.mark()
 
     def drop_original(self, txid: str) -> None:
@@ -318,4 +327,8 @@ def _kept_original(entry: object) -> KeptOriginal | None:
     kinds = {"tx": str, "session_id": str, "request_id": str, "label": str, "at": int}
     if not isinstance(entry, Mapping) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
         return None
-    return KeptOriginal(**{name: entry[name] for name in kinds}, aborted=entry.get("aborted") is True)
+    return KeptOriginal(
+        **{name: entry[name] for name in kinds},
+        aborted=entry.get("aborted") is True,
+        handed_over=entry.get("handed_over") is True,
+    )

@@ -281,22 +281,6 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
         await again.close()
 
 
-# The plugin goes
-
-
-@on_electrums_loop
-async def test_when_the_plugin_is_taken_out_what_is_held_becomes_local_transactions(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        _, sender, paying = await hold(merchant)
-        txid = sender.made.transaction().txid()
-        await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 1
-        assert merchant.wallet.adb.get_tx_height(txid).is_local_like()
-        assert "not broadcast" in merchant.wallet.get_label_for_txid(txid)
-        assert txid in merchant.wallet.db.get_dict(ORIGINALS_KEY)
-        paying.cancel()
-
-
 # Faults
 
 

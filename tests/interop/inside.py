@@ -7,7 +7,8 @@
   two lines of the plugin. A payment that is about to be broadcast is held by its txid.
 - FOLDER/passed/ID has every moment that a session has passed, a line each.
 - A session whose ID stands in FOLDER/die (the same) ends the process in the midst of a call, before anything is saved.
-- SIGUSR1 takes the plugin out, as Electrum's dialog does: on the main thread, with the wallets open.
+- SIGUSR1 has the plugin disabled, enabled or uninstalled, whatever stands in FOLDER/do, as Electrum's dialog does it:
+  on the main thread, with the wallets open.
 
 A moment is the session's last event, or that and what was awaited after it, such as `SignedProposal flush`: the save is
 done, the post that comes next has not begun. Nothing in the plugin knows of all this.
@@ -52,18 +53,19 @@ class Inside:
 
         def exec_module_from_spec(plugins: Plugins, spec: Any, path: str) -> Any:
             module = original(spec, path)
-            if path == f"{PACKAGE}.cmdline":
+            if path == f"{PACKAGE}.cmdline" and self._plugins is None:
                 self._plugins = plugins
                 self._reach_in()
             return module
 
         Plugins.exec_module_from_spec = exec_module_from_spec
-        signal.signal(signal.SIGUSR1, lambda *_: self._take_out())
+        signal.signal(signal.SIGUSR1, lambda *_: self._do())
 
-    def _take_out(self) -> None:
+    def _do(self) -> None:
         assert self._plugins is not None
-        self._plugins.uninstall("payjoin")
-        (self._folder / "taken-out").touch()
+        what = self._folder / "do"
+        getattr(self._plugins, what.read_text())("payjoin")
+        what.unlink()
 
     def _reach_in(self) -> None:
         runner = importlib.import_module(f"{PACKAGE}.client.runner").Runner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Literal
 
 from tests.interop.conftest import settings_for
 from tests.interop.inside import NEW
@@ -64,12 +65,12 @@ class Grip:
         assert self._service.wait() == -signal.SIGKILL
         (self._folder / "die").unlink()  # or it would do so again
 
-    def take_plugin_out(self) -> None:
-        """Uninstall the plugin as Electrum's dialog does, with the wallets open."""
+    def have_plugin(self, done: Literal["disable", "enable", "uninstall"]) -> None:
+        """Do with the plugin as Electrum's dialog does, with the wallets open."""
+        order = self._folder / "do"
+        order.write_text(done)
         self._service.send(signal.SIGUSR1)
-        done = self._folder / "taken-out"
-        wait_until(done.exists, what="the plugin is taken out", services=[self._service])
-        done.unlink()
+        wait_until(lambda: not order.exists(), what=f"{done} is done", services=[self._service])
 
     @property
     def _service(self) -> Service:

@@ -1,0 +1,94 @@
+"""The plugin is taken out, and comes back: where the senders' own payments are meanwhile, in a real wallet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from electrum.fee_policy import FixedFeePolicy
+from electrum.transaction import PartialTxOutput
+
+from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from tests.app.test_settling import hold
+from tests.merchant import Merchant, on_electrums_loop, shop
+from tests.wallet.wallets import electrum_running
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+@asynccontextmanager
+async def taken_out(folder: Path) -> AsyncIterator[tuple[Merchant, str]]:
+    """A wallet without us, and the txid of a payment that we held."""
+    async with shop(folder) as merchant:
+        _, sender, paying = await hold(merchant)
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 1
+        yield merchant, sender.made.transaction().txid()
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_what_is_held_becomes_local_transactions(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        assert merchant.wallet.adb.get_tx_height(txid).is_local_like()
+        assert "broadcast it to be paid" in merchant.wallet.get_label_for_txid(txid)
+        assert txid in merchant.wallet.db.get_dict(ORIGINALS_KEY)
+
+
+@on_electrums_loop
+async def test_what_the_wallet_sees_already_is_not_called_local(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _, sender, paying = await hold(merchant)
+        txid = merchant.sees(sender.made.transaction())
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 0
+        assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_what_has_its_session_still_is_taken_back(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        assert merchant.wallet.db.get_transaction(txid) is None
+        assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
+        assert merchant.sessions.originals.hand_over() == 1
+
+
+@on_electrums_loop
+async def test_what_lost_its_session_stays_where_it_can_be_broadcast(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.sessions.originals.take_back(lambda _session_id: False)
+        assert merchant.wallet.db.get_transaction(txid) is not None
+        assert "Payjoin" in merchant.wallet.get_label_for_txid(txid)
+
+
+@on_electrums_loop
+async def test_what_electrum_broadcast_meanwhile_stays_and_loses_its_label(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.sees(merchant.wallet.db.get_transaction(txid))
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        assert merchant.wallet.db.get_transaction(txid) is not None
+        assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
+
+
+@on_electrums_loop
+async def test_what_was_spent_meanwhile_is_not_torn_out_with_what_spends_it(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        wallet = merchant.wallet
+        child = wallet.make_unsigned_transaction(
+            coins=[coin for coin in wallet.get_spendable_coins() if coin.prevout.txid.hex() == txid],
+            outputs=[PartialTxOutput.from_address_and_value(wallet.get_receiving_addresses()[5], "!")],
+            fee_policy=FixedFeePolicy(300),
+        )
+        wallet.sign_transaction(child, None)
+        assert wallet.adb.add_transaction(child)
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        assert wallet.db.get_transaction(txid) is not None
+        assert wallet.db.get_transaction(child.txid()) is not None
