@@ -97,7 +97,7 @@ class Offering:
 
     def obstacle(self) -> tuple[str | None, bool]:
         """Return why no request can offer payjoin now, and whether that is so for this wallet for ever."""
-        for_ever = why_unfit(self._wallet)
+        for_ever = str(self._store.unreadable) if self._store.unreadable is not None else why_unfit(self._wallet)
         return (for_ever, True) if for_ever is not None else (self.why_not_now(), False)
 
     def why_none(self, request: Request) -> str:

@@ -93,14 +93,14 @@ class Originals(Logger):
         Raises Unreachable, OSError, and UserError where the network refuses it.
         """
         if self._wallet.network is None:
-            raise Unreachable("Electrum is offline")
+            raise Unreachable(_("Electrum is offline"))
         await self._store.flush()
         try:
             await self._wallet.network.broadcast_transaction(Transaction(tx))
         except TxBroadcastError as error:
             raise UserError(" ".join(error.get_message_for_gui().split())) from error
         except (BestEffortRequestFailed, TimeoutError) as error:
-            raise Unreachable(str(error) or "the Electrum server did not answer") from error
+            raise Unreachable(str(error) or _("the Electrum server did not answer")) from error
 
     def hand_over(self) -> int:
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
@@ -155,13 +155,13 @@ class Originals(Logger):
     async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
         """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""
         if self._wallet.network is None:
-            raise Unreachable("Electrum is offline")
+            raise Unreachable(_("Electrum is offline"))
         scripts = {}
         for txin in tx.inputs():
             try:
                 raw = await self._wallet.network.get_transaction(txin.prevout.txid.hex())
             except (BestEffortRequestFailed, UntrustedServerReturnedError, TimeoutError) as error:
-                raise Unreachable("the Electrum server does not know the sender's coins") from error
+                raise Unreachable(_("the Electrum server does not know the sender's coins")) from error
             scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
         return scripts
 

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from electrum.i18n import _
 from electrum.network import Network
 from electrum.util import make_aiohttp_session
 
@@ -89,7 +90,7 @@ class Services:
 
     async def _try(self, relay: str, directory: str) -> dict[str, Any]:
         if same_operator(relay, directory):
-            return {"works": False, "reason": "refused: same operator as the directory"}
+            return {"works": False, "reason": _("refused: same operator as the directory")}
         transport = self.new_transport()
         try:
             reached = await transport.probe(relay, directory)
@@ -109,7 +110,7 @@ def _network() -> Network:
     network = Network.get_instance()
     if network is None:
         # Electrum's own HTTP function would go out without its proxy here.
-        raise Unreachable("Electrum is offline")
+        raise Unreachable(_("Electrum is offline"))
     return network
 
 

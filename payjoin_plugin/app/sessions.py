@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from electrum.i18n import _
 from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
@@ -309,7 +310,7 @@ class WalletSessions(Logger):
         self._end(session)
         if isinstance(session.state, SessionClosed) and not isinstance(session.state.outcome, Abort):
             status = self.report.row(session_id)["status"]
-            raise UserError(f"session_id: session {session_id} has ended already: {status}")
+            raise UserError("session_id: " + _("session {} has ended already: {}").format(session_id, status))
         try:
             await self.store.flush()
         finally:
@@ -331,9 +332,8 @@ class WalletSessions(Logger):
         session = self.ledger.of_request(request_id)
         if session is not None:
             if not isinstance(session.state, WaitingForOriginal):
-                raise UserError(
-                    f"request_id: the sender of {request_id} has answered already: see payjoin_abort {session.id}"
-                )
+                said = _("the sender of {} has answered already: see payjoin_abort {}").format(request_id, session.id)
+                raise UserError(f"request_id: {said}")
             await self.abort(session.id)
         self.store.drop_waiting(request_id)
         self.store.decline(request_id)
@@ -343,7 +343,7 @@ class WalletSessions(Logger):
         """Take the user's word to answer now. Raises UserError where nothing waits for it."""
         runner = self.runners.get(session_id)
         if runner is None or runner.waiting in (None, Waiting.FAULT):
-            raise UserError(f"session_id: session {session_id} is not waiting for an answer")
+            raise UserError("session_id: " + _("session {} is not waiting for an answer").format(session_id))
         runner.answer_now(Consent(password))
 
     async def broadcast_original(self, session_id: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from electrum.i18n import _
 from electrum.logging import Logger
 from electrum.transaction import Transaction
 
@@ -103,17 +104,17 @@ class Settling(Logger):
         """
         original = held_original(session.state)
         if original is None:
-            raise UserError(f"session_id: session {session.id} holds no original payment")
+            raise UserError("session_id: " + _("session {} holds no original payment").format(session.id))
         if confirmations(self._wallet, original.txid) is not None:
             return original.txid
         kept = self._originals.kept().get(original.txid)
         if kept is None:
-            raise UserError("the sender's coins were spent otherwise; the original cannot be mined any more")
+            raise UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
         if self._originals.is_paid(original.txid, kept):
-            raise UserError("the request is paid already; broadcasting the original could charge the sender twice")
+            raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
         spenders = await self._originals.spenders(original.txid, _scripts(original))
         if any(is_payjoin(open_state(session.state), tx.raw) for tx in spenders):
-            raise UserError("the payjoin is on its way; it takes the place of the original")
+            raise UserError(_("the payjoin is on its way; it takes the place of the original"))
         if original.txid not in [tx.txid for tx in spenders]:
             await self._originals.broadcast(kept.tx)
         return original.txid

@@ -192,6 +192,8 @@ class Finder:
 
     def settled_by(self, tx: Transaction) -> View | None:
         """Return the session that `tx` settled, whether by the payjoin or without it."""
+        if self._sessions.store.unreadable is not None:
+            return None
         self._look_for_new_ones()
         for txout in tx.outputs():
             for session_id in self._by_address.get(txout.address, ()):

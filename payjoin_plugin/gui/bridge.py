@@ -7,11 +7,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from electrum.i18n import _
 from electrum.logging import get_logger
 from electrum.util import get_asyncio_loop
 from PyQt6.QtCore import QObject, pyqtSignal
 
-from ..errors import PayjoinError
+from ..errors import PayjoinError, TransientError, UserError
 
 _logger = get_logger(__name__)
 
@@ -58,4 +59,15 @@ class Bridge(QObject):
         if not isinstance(error, (PayjoinError, OSError)):
             _logger.error("payjoin had a fault", exc_info=error)
         if failed is not None:
-            failed(str(error) or type(error).__name__)
+            failed(sentence_of(error))
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what a person reads of an error. Commands are told first which argument was wrong (`session_id: …`)."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, TransientError):
+        return _("The payjoin service or the Electrum server cannot be reached.") + f" ({text})"
+    argument, _colon, said = text.partition(": ")
+    if not isinstance(error, UserError) or not said or not argument.isidentifier():
+        return text
+    return said[0].upper() + said[1:]

@@ -12,6 +12,7 @@ from electrum.i18n import _
 
 from ..app.view import Finder, PaidBy, View
 from ..session.status import Waiting
+from .wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -50,8 +51,10 @@ class Notices:
     ) -> list[str]:
         ours, others = [], []
         for tx in txns:
-            view = self._finder.settled_by(tx)
-            said = self._said(view) if view is not None else None
+            said = None
+            with own_fault("a notification"):
+                view = self._finder.settled_by(tx)
+                said = self._said(view) if view is not None else None
             if said is None:
                 others.append(tx)
             else:

@@ -78,12 +78,7 @@ class SessionsWindow(QDialog):
         self.model = SessionModel(self, window.config)
         self.table = self._make_table()
         self.detail = DetailPane(window, sessions, deeds)
-        self.empty = WWLabel(
-            _(
-                "No payjoins yet. Make a request in the Receive tab: its link lets the sender's wallet mix one of your "
-                "coins into their payment, so that nobody can tell from the chain who paid whom."
-            )
-        )
+        self.empty = WWLabel(self._why_empty())
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setMargin(40)
         self._lay_out()
@@ -196,7 +191,18 @@ class SessionsWindow(QDialog):
         self._select_wanted()
 
     def _show_or_explain(self) -> None:
-        self._pages.setCurrentIndex(1 if self.model.count(Show.ALL) else 0)
+        is_sound = self._sessions.store.unreadable is None
+        self._pages.setCurrentIndex(1 if is_sound and self.model.count(Show.ALL) else 0)
+
+    def _why_empty(self) -> str:
+        if (unreadable := self._sessions.store.unreadable) is None:
+            return _(
+                "No payjoins yet. Make a request in the Receive tab: its link lets the sender's wallet mix one of your "
+                "coins into their payment, so that nobody can tell from the chain who paid whom."
+            )
+        left = _("It is left as it is. Until it can be read, this wallet's requests offer no payjoin.")
+        what = _("Update the plugin to see them.") if unreadable.newer else _("A backup of the wallet file may help.")
+        return f"{unreadable} {left} {what}"
 
     # Choosing
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiorpcx import run_in_thread
 from electrum.bitcoin import address_to_script, script_to_address
 from electrum.fee_policy import FeePolicy
+from electrum.i18n import _
 from electrum.keystore import BIP32_KeyStore, Hardware_KeyStore
 from electrum.transaction import (
     PartialTransaction,
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from electrum.interface import Interface
     from electrum.transaction import PartialTxInput
     from electrum.wallet import Abstract_Wallet
-
-CANNOT_SIGN = "This wallet cannot sign by itself (watch-only)."
-SIGNS_ELSEWHERE = "Wallets with a hardware device, several signers or two factors can't yet."
-NO_COIN = "This wallet has no confirmed coin to add."
 
 UNCOMPRESSED_WEIGHT = 4 * 32
 """Weight units that an input grows by when its key is written in full."""
@@ -79,18 +76,17 @@ def why_not(wallet: Abstract_Wallet) -> str | None:
     """Return why this wallet cannot take part in a payjoin now, as a sentence; None where it can."""
     if (reason := why_unfit(wallet)) is not None:
         return reason
-    return None if spendable_coins(wallet) else NO_COIN
+    return None if spendable_coins(wallet) else _("This wallet has no confirmed coin to add.")
 
 
 def why_unfit(wallet: Abstract_Wallet) -> str | None:
     """Return why a wallet of this kind cannot take part in a payjoin, as a sentence; None where it can."""
     if wallet.is_watching_only():
-        return CANNOT_SIGN
-    if wallet.wallet_type not in ("standard", "imported"):
-        return SIGNS_ELSEWHERE
-    if any(isinstance(keystore, Hardware_KeyStore) for keystore in wallet.get_keystores()):
-        return SIGNS_ELSEWHERE
-    return None
+        return _("This wallet cannot sign by itself (watch-only).")
+    by_itself = wallet.wallet_type in ("standard", "imported")
+    if by_itself and not any(isinstance(keystore, Hardware_KeyStore) for keystore in wallet.get_keystores()):
+        return None
+    return _("Wallets with a hardware device, several signers or two factors can't yet.")
 
 
 def spendable_coins(wallet: Abstract_Wallet) -> list[PartialTxInput]:
@@ -212,11 +208,11 @@ class ElectrumReceiverWallet:
         Raises Locked, and WalletError where the wallet cannot.
         """
         if password is None and self.locked():
-            raise Locked("The wallet is locked.")
+            raise Locked(_("The wallet is locked."))
         tx = parse(proposal)
         if self._signable(tx) != set(outpoints):
             # Electrum signs whatever it can: a coin of ours that the sender slipped in must not be among it.
-            raise WalletError("The proposal spends other coins of this wallet than were chosen.")
+            raise WalletError(_("The proposal spends other coins of this wallet than were chosen."))
         signed = await run_in_thread(self._sign, tx, password)
         return finish_proposal(proposal, signed, tuple(outpoints))
 
@@ -228,11 +224,11 @@ class ElectrumReceiverWallet:
             # The warning that is ignored is about the fee of inputs that we don't know: the checklist has seen to that.
             signed = self._wallet.sign_transaction(tx, password, ignore_warnings=True)
         except InvalidPassword as error:
-            raise Locked("The password is wrong.") from error
+            raise Locked(_("The password is wrong.")) from error
         except (TransactionDangerousException, UserFacingException) as error:
             raise WalletError(str(error)) from error
         if signed is None:
-            raise WalletError(CANNOT_SIGN)
+            raise WalletError(why_unfit(self._wallet) or _("The wallet did not sign."))
         return psbt_of(signed.serialize_as_bytes(force_psbt=True))
 
     # What they stand on

@@ -21,6 +21,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from electrum.i18n import _
+
 from ..errors import UnreadableLog
 from ..session.log import empty_log
 from .barrier import Barrier
@@ -286,7 +288,7 @@ def _plain(value: object) -> Any:
 def _fault_of(storage: Mapping[str, Any]) -> UnreadableLog | None:
     version = storage.get("version", VERSION)
     if type(version) is int and version > VERSION:
-        return UnreadableLog("Payjoin's data in this wallet was made by a newer version of Payjoin.", newer=True)
+        return UnreadableLog(_("Payjoin's data in this wallet was made by a newer version of Payjoin."), newer=True)
     sound = (
         type(version) is int
         and version >= 1
@@ -295,7 +297,7 @@ def _fault_of(storage: Mapping[str, Any]) -> UnreadableLog | None:
         and _are_texts(storage.get("exposed", []))
         and _is_secret(storage.get("coin_secret", "00" * 32))
     )
-    return None if sound else UnreadableLog("Payjoin's data in this wallet is damaged.")
+    return None if sound else UnreadableLog(_("Payjoin's data in this wallet is damaged."))
 
 
 def _are_pairs(seen: object) -> bool:

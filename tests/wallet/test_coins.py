@@ -13,7 +13,7 @@ from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.bip78.contribution import INPUT_WEIGHTS, Coin
 from payjoin_plugin.bip78.psbt import parse, spent_output
-from payjoin_plugin.wallet.receiving import NO_COIN, spendable_coins, why_not
+from payjoin_plugin.wallet.receiving import spendable_coins, why_not
 from tests.wallet.receivers import AMOUNT, Receiver, make_receiver
 from tests.wallet.servers import HEIGHT
 from tests.wallet.wallets import (
@@ -139,7 +139,7 @@ def test_lightnings_reserve_stays_in_other_coins(tmp_path: Path, sender: Abstrac
     assert sorted(coin.value_sat for coin in receiver.electrum.coins(original)) == [9_000, 50_000]
     receiver.wallet.anchor_reserve = lambda: 200_000
     assert receiver.electrum.coins(original) == []
-    assert why_not(receiver.wallet) == NO_COIN
+    assert why_not(receiver.wallet) == "This wallet has no confirmed coin to add."
 
 
 def test_exposed_coins_are_those_of_the_sessions(receiver: Receiver) -> None:
