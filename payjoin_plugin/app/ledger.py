@@ -14,6 +14,7 @@ from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribut
 from ..session.log import Record, Session, decode_log, encode_record
 from ..session.receiver import (
     ReceiverState,
+    WaitingForOriginal,
     apply,
     committed_contribution,
     created_of,
@@ -21,7 +22,7 @@ from ..session.receiver import (
     holds_original,
     open_state,
 )
-from ..session.status import Status, details_of, read_head
+from ..session.status import Over, details_of, read_over
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -44,21 +45,40 @@ class Ledger(Logger):
         self.store = store
         self._wallet = wallet
         self.open: dict[str, ReceiverSession] = {}
-        """The sessions without `Closed`, expired ones too."""
+        """The sessions of which something may come, expired ones that hold an original among them."""
+        self.lapsed: set[str] = set()
+        """Those that expired without anything having come: not closed, and done."""
         self.unreadable: dict[str, UnreadableLog] = {}
         """The logs that this version cannot read."""
         self._reserved: dict[str, int] = {}
         """Outpoint → unix second until which it is kept out of other payments."""
 
     def load(self) -> None:
-        """Fold the sessions that are not closed. A closed one is folded when somebody asks for it."""
+        """Fold the sessions of which something may come. Another one is folded when somebody asks for it."""
+        moment = now()
         for session_id in self.store.session_ids():
             try:
-                if read_head(self.store.raw_log(session_id), now=now()).status in (Status.ACTIVE, Status.EXPIRED):
+                over = read_over(self.store.raw_log(session_id), now=moment)
+                if over is None:
                     self._adopt(self.session(session_id))
+                elif over is Over.LAPSED:
+                    self.lapsed.add(session_id)
             except UnreadableLog as unreadable:
                 self.unreadable[session_id] = unreadable
                 self.logger.warning(f"a session's log cannot be read and is left as it is: {unreadable}")
+
+    def is_unclosed(self, session_id: str) -> bool:
+        """Tell whether a session that can be read has no `Closed`."""
+        return session_id in self.open or session_id in self.lapsed
+
+    def let_lapse(self, session: ReceiverSession) -> bool:
+        """Have done with a session that expired, if nothing is held, and say whether that was so."""
+        with self.store.lock:
+            if not isinstance(session.state, WaitingForOriginal):
+                return False
+            self.open.pop(session.id, None)
+            self.lapsed.add(session.id)
+            return True
 
     def knows(self, session_id: str) -> bool:
         """Tell whether there is a log of that name."""
@@ -152,6 +172,7 @@ class Ledger(Logger):
 
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)
+        self.lapsed.discard(session.id)
         self.release(session)
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):

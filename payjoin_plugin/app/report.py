@@ -64,7 +64,7 @@ class Report:
         """Return a row for each session without `Closed` (`every`: for each), newest first."""
         found = []
         for session_id in self._sessions.store.session_ids():
-            if every or session_id in self._sessions.ledger.open or self._is_unreadable(session_id):
+            if every or self._sessions.ledger.is_unclosed(session_id) or self._is_unreadable(session_id):
                 found.append(self.row(session_id))
                 await asyncio.sleep(0)  # a long history must not hold up the loop
         return sorted(found, key=lambda row: -(row["created_at"] or 0))

@@ -160,6 +160,8 @@ class WalletSessions(Logger):
         if runner.waiting is Waiting.FAULT:  # what is held is worth a payment all the same, when its time has come
             await asyncio.sleep(max(0, created_of(runner.session.state).expires_at - now()))
         await self._fall_back(runner)
+        if runner.end is End.EXPIRED and self.ledger.let_lapse(runner.session):
+            del self.runners[runner.session.id], self._tasks[runner.session.id]
 
     async def _fall_back(self, runner: Runner) -> None:
         """See to the sender's own payment after a session's task has ended."""

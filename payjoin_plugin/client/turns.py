@@ -74,6 +74,7 @@ class Turns:
         self._first_due = self._other_due = 0.0
         """The loop's time before which no other one of its kind goes out."""
         self._timer: asyncio.TimerHandle | None = None
+        self._is_soon = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
@@ -92,7 +93,7 @@ class Turns:
         finally:
             self._waiting.pop(claim, None)
             self._open.discard(claim)
-            self._loop.call_soon(self._go_on)  # who comes again at once is among those that wait, by then
+            self._go_on_soon()  # who comes again at once is among those that wait, by then
 
     def look(self, session_id: str) -> None:
         """Note that somebody looks at the request of a session: its payer may be there. On any thread."""
@@ -102,11 +103,19 @@ class Turns:
             self._looked_at.remove(session_id)
         self._looked_at.append(session_id)
         if self._loop is not None and not self._loop.is_closed():
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """Do it once, for many that come in one turn of the loop: a command looks at every request. On any thread."""
+        if not self._is_soon:
+            self._is_soon = True
+            assert self._loop is not None
             self._loop.call_soon_threadsafe(self._go_on)
 
     def _go_on(self) -> None:
         """Give turns to whoever may have one now, and come again when the next one is due."""
         assert self._loop is not None
+        self._is_soon = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

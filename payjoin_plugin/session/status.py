@@ -14,7 +14,17 @@ from typing import assert_never
 from ..bip78.psbt import parse
 from ..bip78.recognise import expected_txid, payjoin_transaction
 from ..errors import Fault, UnreadableLog
-from .events import Abort, Closed, CommittedContribution, Created, Failure, Fallback, Success, Unrecognized
+from .events import (
+    Abort,
+    Closed,
+    CommittedContribution,
+    Created,
+    Failure,
+    Fallback,
+    RenewedKeys,
+    Success,
+    Unrecognized,
+)
 from .log import KIND_OF, Record, decode_record, raw_events
 from .receiver import (
     BuildingProposal,
@@ -68,6 +78,14 @@ class Waiting(Enum):
     """A fault of ours; the log file has it."""
 
 
+class Over(Enum):
+    """Why nothing can come of a session any more."""
+
+    CLOSED = "closed"
+    LAPSED = "lapsed"
+    """It expired, and nothing had come."""
+
+
 @dataclass(frozen=True)
 class Head:
     """What the first and the last record of a log say."""
@@ -84,6 +102,21 @@ def read_head(raw_log: object, *, now: int) -> Head:
     if not isinstance(first.event, Created):
         raise UnreadableLog("the log does not begin with its creation")
     return Head(first.event, first.at, status_of(first.event, last, now=now))
+
+
+def read_over(raw_log: object, *, now: int) -> Over | None:
+    """Tell whether nothing can come of a stored receiver's log any more; None where something may.
+
+    By the words in it alone, so that ten thousand of them cost little. Raises UnreadableLog where its head is damaged.
+    """
+    match raw_events(raw_log, role="receiver"):
+        case [*_, {"event": word}] if word == KIND_OF[Closed]:
+            return Over.CLOSED
+        case [{"event": "created", "expires_at": int(expires_at)}, *later] if expires_at <= now:
+            renewed = all(isinstance(raw, Mapping) and raw.get("event") == KIND_OF[RenewedKeys] for raw in later)
+            return Over.LAPSED if renewed else None
+        case _:
+            return None
 
 
 def read_contributed(raw_log: object) -> tuple[str, ...]:

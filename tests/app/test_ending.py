@@ -180,6 +180,23 @@ async def test_an_original_that_is_held_at_expiry_is_broadcast(tmp_path: Path) -
 
 
 @on_electrums_loop
+async def test_a_session_that_expires_with_nothing_held_leaves_nothing_running_and_is_still_listed(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _ = merchant.offer(exp=2)
+        await merchant.until_row(session_id, status="expired")
+        await merchant.until(lambda: session_id not in merchant.sessions.runners)
+        assert session_id not in merchant.sessions.ledger.open
+        again = await merchant.crash_and_restart()
+        assert not again.sessions.runners
+        (row,) = await again.sessions.report.rows(every=False)
+        assert (row["session_id"], row["status"]) == (session_id, "expired")
+        await again.sessions.abort(session_id)
+        assert await again.sessions.report.rows(every=False) == []
+
+
+@on_electrums_loop
 async def test_an_original_that_only_our_limit_refused_is_broadcast(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         merchant.wallet.config.PAYJOIN_MAX_RECEIVER_FEE_SAT = 0

@@ -9,6 +9,7 @@ from payjoin_plugin.session.events import Abort, Closed, Failure, Fallback, Outc
 from payjoin_plugin.session.log import Record, empty_log, encode_record
 from payjoin_plugin.session.receiver import held_original, holds_original
 from payjoin_plugin.session.status import (
+    Over,
     Stage,
     Status,
     Waiting,
@@ -16,6 +17,7 @@ from payjoin_plugin.session.status import (
     fault_of,
     read_contributed,
     read_head,
+    read_over,
     stage_of,
 )
 from tests.session.samples import (
@@ -25,6 +27,7 @@ from tests.session.samples import (
     HAPPY,
     OURS,
     REFUSED,
+    RENEWED,
     RETRIEVED,
     SUCCESS,
     fold,
@@ -35,8 +38,11 @@ OTHER = "ab" * 32
 
 
 def head(*events: ReceiverEvent, now: int = EXPIRES_AT - 1) -> Status:
-    raw = empty_log(role="receiver") | {"events": [encode_record(Record(1, event)) for event in events]}
-    return read_head(raw, now=now).status
+    return read_head(raw_log(*events), now=now).status
+
+
+def raw_log(*events: ReceiverEvent) -> dict[str, object]:
+    return empty_log(role="receiver") | {"events": [encode_record(Record(1, event)) for event in events]}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,35 @@ def head(*events: ReceiverEvent, now: int = EXPIRES_AT - 1) -> Status:
 def test_the_status_of_a_closed_session_is_its_outcomes(outcome: Outcome, status: Status) -> None:
     assert head(CREATED, Closed(outcome)) is status
     assert head(CREATED, Closed(outcome), now=EXPIRES_AT + 1) is status
+
+
+@pytest.mark.parametrize(
+    ("events", "over_when_expired"),
+    [
+        ((CREATED,), Over.LAPSED),
+        ((CREATED, RENEWED, RENEWED), Over.LAPSED),
+        ((CREATED, RETRIEVED), None),
+        ((CREATED, RENEWED, RETRIEVED), None),
+        (HAPPY[:-1], None),
+    ],
+)
+def test_something_may_come_of_an_expired_session_only_if_something_came(
+    events: tuple[ReceiverEvent, ...], over_when_expired: Over | None
+) -> None:
+    assert read_over(raw_log(*events), now=EXPIRES_AT) is over_when_expired
+    assert read_over(raw_log(*events), now=EXPIRES_AT - 1) is None
+
+
+def test_nothing_can_come_of_a_closed_session() -> None:
+    assert read_over(raw_log(*HAPPY), now=EXPIRES_AT - 1) is Over.CLOSED
+    assert read_over(raw_log(CREATED, Closed(Abort())), now=EXPIRES_AT) is Over.CLOSED
+
+
+@pytest.mark.parametrize("events", [["nonsense"], [{"event": "created", "expires_at": "soon"}], [{"event": "closed?"}]])
+def test_a_damaged_log_is_not_over_until_somebody_has_read_it(events: list[object]) -> None:
+    assert read_over(empty_log(role="receiver") | {"events": events}, now=EXPIRES_AT) is None
+    with pytest.raises(UnreadableLog):
+        read_over({"events": events}, now=EXPIRES_AT)
 
 
 def test_expiry_is_inferred_from_the_clock() -> None:
