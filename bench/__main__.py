@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import crowd, crypto, wait
+from bench import crowd, crypto, many, wait
 from bench.ground import Ground
 from bench.table import table
 
@@ -18,6 +18,7 @@ PARTS = {
     "wait": wait,
     "crypto": crypto,
     "crowd": crowd,
+    "many": many,
 }
 """What can be measured: each has `measure(ground)`, which returns its figures."""
 

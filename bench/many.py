@@ -1,0 +1,179 @@
+"""Many open sessions in one wallet: what they cost while nothing comes, and how soon an original is answered.
+
+The sessions are older than their first hour, so that those beyond `open_polls` take turns. What payjoin costs is the
+difference to the same wallet in an Electrum with the plugin switched off.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from electrum.json_db import JsonDB
+
+from bench.ground import Ground
+from bench.process import cpu_seconds, memory_kb
+from bench.table import Figure, figure
+from tests.interop.conftest import settings_for
+from tests.interop.receiver import Receiver
+from tests.stand.payjoin_cli import PayjoinCli, Run, txid_of, uri_of
+from tests.stand.processes import ProcessError
+
+SIZES = (10, 100, 1000)
+WINDOW = 60.0
+"""Seconds for which an idle process is watched: two polls of each session that holds one open."""
+SENDERS = 5
+"""To requests on screen, one after the other, and to random ones, at the same moment."""
+OLDER = 7200
+"""Seconds by which the sessions are made older than they are."""
+LIFETIME = 7 * 24 * 3600
+LATEST = 600.0
+"""Seconds that a sender to a random request is waited for."""
+
+
+@dataclass
+class Idle:
+    """What a process did while nothing came."""
+
+    cpu_percent: float
+    memory_kb: float
+    requests_a_minute: float
+
+
+def measure(ground: Ground) -> list[Figure]:
+    """Grow two receivers side by side, and look at them at each size."""
+    stand = ground.stand
+    settings = settings_for(stand, session_lifetime=LIFETIME)
+    electrum = Receiver(stand.electrum("many", plugin=ground.plugin, settings=settings), "wallet")
+    count = SENDERS * (1 + 2 * len(SIZES))
+    ground.fund(electrum, 2 * count)
+    senders = [
+        stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(4 * len(SIZES)))) for number in range(SENDERS)
+    ]
+    reference = stand.payjoin_cli("many-reference", *(2_000_000 for _ in range(2 * count)))
+    stand.mine()
+    requests: list[dict[str, Any]] = []
+    uris: list[str] = []
+    figures = []
+    for size in SIZES:
+        ground.say(f"many: making {size} sessions")
+        while len(requests) < size:
+            requests.append(electrum.payjoin_request(30_000 + len(requests), force=True, expiry=LIFETIME))
+        while len(uris) < size:
+            uris.append(_made_by(reference, 30_000 + len(uris)))
+        figures += _of_electrum(ground, electrum, requests, senders)
+        figures += _of_reference(ground, reference, uris, senders)
+    electrum.daemon.stop()
+    return figures
+
+
+def _of_electrum(
+    ground: Ground, electrum: Receiver, requests: list[dict[str, Any]], senders: list[PayjoinCli]
+) -> list[Figure]:
+    size, daemon = len(requests), electrum.daemon
+    daemon.stop()
+    _make_older(Path(daemon.wallet_path()))
+    daemon.setconfig("plugins.payjoin.enabled", value=False)
+    without = _restarted(ground, electrum)
+    daemon.stop()
+    daemon.setconfig("plugins.payjoin.enabled", value=True)
+    idle = _restarted(ground, electrum)
+    ground.say(f"many: {size} in Electrum: {idle}; without the plugin: {without}")
+    shown = []
+    for sender in senders:
+        chosen = requests.pop(random.randrange(len(requests)))
+        uri = electrum.get_request(chosen["request_id"])["URI"]  # whoever shows it looks at it
+        time.sleep(3)
+        shown.append(_paid(sender.send(uri)))
+    chosen_ones = [requests.pop(random.randrange(len(requests))) for _ in senders] if len(requests) >= SENDERS else []
+    runs = [sender.send(chosen["URI"]) for sender, chosen in zip(senders, chosen_ones, strict=False)]
+    waits = [_paid(run) for run in runs]
+    ground.stand.mine()
+    name = f"{size} open sessions, Electrum"
+    return [
+        figure(f"{name}: CPU of a core", [idle.cpu_percent - without.cpu_percent], unit="%"),
+        figure(f"{name}: CPU of a core without the plugin", [without.cpu_percent], unit="%"),
+        figure(f"{name}: memory", [(idle.memory_kb - without.memory_kb) / 1024], unit="MB"),
+        figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
+        figure(f"{name}: sender's wait, on screen", shown),
+        *([figure(f"{name}: sender's wait, a random one", waits)] if waits else []),
+    ]
+
+
+def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], senders: list[PayjoinCli]) -> list[Figure]:
+    size = len(uris)
+    resumed = reference.resume()
+    idle = _watched(ground, resumed.pid)
+    ground.say(f"many: {size} in payjoin-cli: {idle}")
+    waits = []
+    for sender in senders:
+        run = sender.send(uris.pop(random.randrange(len(uris))))
+        try:
+            waits.append(_paid(run, within=20))
+        except ProcessError:
+            ground.say("many: payjoin-cli did not answer")  # its database was locked, or it had no coin left
+            run.kill()
+    resumed.kill()
+    ground.stand.mine()
+    name = f"{size} open sessions, payjoin-cli"
+    return [
+        figure(f"{name}: CPU of a core", [idle.cpu_percent], unit="%"),
+        figure(f"{name}: memory", [idle.memory_kb / 1024], unit="MB"),
+        figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
+        *([figure(f"{name}: sender's wait, a random one", waits)] if waits else []),
+    ]
+
+
+def _restarted(ground: Ground, electrum: Receiver) -> Idle:
+    electrum.daemon.start()
+    electrum.daemon.load_wallet(electrum.wallet)
+    electrum.daemon.wait_synced(seconds=120)
+    assert electrum.daemon.service is not None
+    return _watched(ground, electrum.daemon.service.pid)
+
+
+def _watched(ground: Ground, pid: int) -> Idle:
+    """Let a process settle, then watch it."""
+    time.sleep(45)
+    directory, cpu, started = ground.stand.mailroom.directory, cpu_seconds(pid), time.monotonic()
+    before = _requests(directory.output)
+    time.sleep(WINDOW)
+    seconds = time.monotonic() - started
+    return Idle(
+        cpu_percent=round(100 * (cpu_seconds(pid) - cpu) / seconds, 3),
+        memory_kb=memory_kb(pid),
+        requests_a_minute=round(60 * (_requests(directory.output) - before) / seconds, 1),
+    )
+
+
+def _requests(log: str) -> int:
+    return log.count("started processing request")
+
+
+def _made_by(reference: PayjoinCli, amount_sat: int) -> str:
+    """Make a session of payjoin-cli's, and leave it to a later `resume`."""
+    receiving = reference.receive(amount_sat, expire_in=LIFETIME)
+    uri = uri_of(receiving)
+    receiving.wait_for("Polling receive request")
+    receiving.kill()
+    return uri
+
+
+def _paid(run: Run, *, within: float = LATEST) -> float:
+    """Wait until a sender has paid, and return how long that took."""
+    run.wait(within)
+    txid_of(run)
+    return run.duration
+
+
+def _make_older(path: Path) -> None:
+    """Let the sessions of a wallet file be two hours older."""
+    content = JsonDB("").load_data(path.read_text())
+    for log in content["plugin_data"]["payjoin"]["sessions"].values():
+        for event in log["events"]:
+            event["at"] -= OLDER
+    path.write_text(json.dumps(content))
