@@ -140,13 +140,13 @@ class Report:
     def _stage(self, session: ReceiverSession) -> Stage | None:
         if self.status(session) is not Status.ACTIVE:
             return None
-        runner = self._sessions.runners.get(session.id)
+        runner = self._sessions.live.runners.get(session.id)
         return stage_of(session.state, runner.waiting if runner else None)
 
     def _reason(self, session: ReceiverSession) -> str | None:
         if (fault := fault_of(session.records)) is not None:
             return fault.value
-        runner = self._sessions.runners.get(session.id)
+        runner = self._sessions.live.runners.get(session.id)
         if runner is None or isinstance(session.state, SessionClosed):
             return None
         if runner.waiting is not None:

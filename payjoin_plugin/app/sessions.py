@@ -1,9 +1,8 @@
-"""One open wallet's payjoin sessions: their live tasks, what Electrum asks about them, and what people do with them."""
+"""One open wallet's payjoin sessions: what Electrum asks about them, what the chain says, and what people do."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,11 @@ from electrum.i18n import _
 from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
-from ..client.mail import Mail
-from ..client.pace import Backoff, Pace
-from ..client.runner import Consent, End, Runner
-from ..client.transport import HttpTransport
-from ..errors import UserError, WalletError
-from ..session.events import Abort, Closed, ReceiverEvent, RenewedKeys
-from ..session.receiver import ReceiverState, SessionClosed, WaitingForOriginal, created_of, held_original
+from ..client.pace import Backoff
+from ..client.runner import Consent
+from ..errors import UserError
+from ..session.events import Abort, Closed
+from ..session.receiver import SessionClosed, WaitingForOriginal, held_original
 from ..session.status import Waiting
 from ..wallet.chain import ChainLookUp
 from ..wallet.receiving import ElectrumReceiverWallet
@@ -27,6 +24,7 @@ from ..wallet.watching import ChainWatcher, request_paid
 from ..wire.uri import append_pj
 from .doublespend import DoubleSpends
 from .ledger import Ledger, ReceiverSession, now
+from .live import LiveSessions
 from .offering import Offering
 from .originals import Originals
 from .report import Report
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class WalletSessions(Logger):
-    """The owner of a wallet's sessions. Their tasks live on Electrum's event loop."""
+    """The owner of a wallet's sessions."""
 
     def __init__(
         self,
@@ -75,8 +73,14 @@ class WalletSessions(Logger):
             hear=self.double_spends.hear,
         )
         self.report = Report(self)
-        self.runners: dict[str, Runner] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.live = LiveSessions(
+            self.ledger,
+            electrum=self.electrum,
+            services=services,
+            settling=self.settling,
+            double_spends=self.double_spends,
+            changed=changed,
+        )
         self._late: set[str] = set()
         """Sessions made after their request and not on disk yet: their URI is not shown."""
         self._seams = Seams(wallet, self)
@@ -114,79 +118,15 @@ class WalletSessions(Logger):
         self._is_stopped = True
         self._watcher.stop()
         self._seams.remove()
-        tasks = [*self._tasks.values(), *((self._leftovers,) if self._leftovers else ())]
-        for task in tasks:
+        leftovers = [self._leftovers] if self._leftovers is not None else []
+        for task in leftovers:
             task.cancel()
-        await asyncio.gather(*tasks, self.double_spends.close(), return_exceptions=True)
+        await asyncio.gather(*leftovers, self.live.stop(), self.double_spends.close(), return_exceptions=True)
         self._closed()
 
     def _run(self, session_id: str) -> None:
-        session = self.ledger.open.get(session_id)
-        if session is None or session_id in self._tasks or self.wallet.network is None or self._is_stopped:
-            return
-        transport = self._services.new_transport()
-        made_at, expires_at = session.records[0].at, created_of(session.state).expires_at
-        runner = Runner(
-            session,
-            wallet=self.electrum,
-            mail=Mail(transport, self._services.relays, time.time),
-            store=self.store,
-            policy=self._services.settings,
-            clock=time.time,
-            pace=Pace(lambda: self._services.turn(transport, session_id, made_at=made_at, expires_at=expires_at)),
-            record=lambda state, event: self._record(session, state, event),
-            changed=lambda: self._moved(session),
-        )
-        self.runners[session_id] = runner
-        self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
-
-    def _record(self, session: ReceiverSession, state: ReceiverState, event: ReceiverEvent) -> bool:
-        recorded = self.ledger.record(session, event, after=state)
-        if recorded and isinstance(event, RenewedKeys):
-            # The next request must not be offered with keys that the directory has refused.
-            self._services.cache.put(created_of(state).directory, event.ohttp_keys, time.time())
-        return recorded
-
-    async def _drive(self, runner: Runner, transport: HttpTransport) -> None:
-        try:
-            runner.end = await runner.run()
-        except Exception:
-            # A fault of ours ends this task and no other; its log stands, and the next start tries again.
-            self.logger.exception("a payjoin session had a fault")
-            runner.waiting = Waiting.FAULT
-            self.changed()
-        finally:
-            await transport.close()
-        if runner.waiting is Waiting.FAULT:  # what is held is worth a payment all the same, when its time has come
-            await asyncio.sleep(max(0, created_of(runner.session.state).expires_at - now()))
-        await self._fall_back(runner)
-        if runner.end is End.EXPIRED and self.ledger.let_lapse(runner.session):
-            del self.runners[runner.session.id], self._tasks[runner.session.id]
-
-    async def _fall_back(self, runner: Runner) -> None:
-        """See to the sender's own payment after a session's task has ended."""
-        runner.waiting = None
-        self.changed()
-        try:
-            await self.settling.without_payjoin(runner.session)
-        except UserError as refusal:
-            runner.trouble = WalletError(str(refusal))
-        except Exception:
-            self.logger.exception("a sender's own payment could not be seen to")
-        self.changed()
-
-    def _moved(self, session: ReceiverSession) -> None:
-        self.double_spends.watch(session)
-        if (runner := self.runners.get(session.id)) is not None and runner.answered_elsewhere:
-            self.ledger.release(session)
-        self.changed()
-
-    def _stop_soon(self, session_id: str) -> None:
-        self.double_spends.stop(session_id)
-        self.runners.pop(session_id, None)
-        if (task := self._tasks.pop(session_id, None)) is not None:
-            get_asyncio_loop().call_soon_threadsafe(task.cancel)
-        self.changed()
+        if self.wallet.network is not None and not self._is_stopped:
+            self.live.run(session_id)
 
     # What Electrum asks, on any thread (wallet/seams.py)
 
@@ -204,7 +144,7 @@ class WalletSessions(Logger):
         self.store.forget_request(request_id)
         if (session := self.ledger.of_request(request_id)) is not None:
             self.ledger.record(session, Closed(Abort()))
-            self._stop_soon(session.id)
+            self.live.stop_soon(session.id)
 
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""
@@ -275,28 +215,19 @@ class WalletSessions(Logger):
         self._look_wanted = False
         for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):
-                self._stop_soon(session.id)
+                self.live.stop_soon(session.id)
             elif self.settling.is_coin_gone(session):
-                self._give_up(session)
+                self.live.give_up(session)
         self.originals.drop_settled()
-        for runner in list(self.runners.values()):  # another thread may delete a request meanwhile
-            runner.wallet_changed()
+        self.live.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())
-
-    def _give_up(self, session: ReceiverSession) -> None:
-        """End the live task of a session whose coin of ours went elsewhere; the original is treated as at expiry."""
-        runner = self.runners.get(session.id)
-        if runner is not None and runner.end is not End.COIN_GONE:
-            runner.end = End.COIN_GONE
-            self._tasks[session.id].cancel()
-            self._tasks[session.id] = asyncio.get_running_loop().create_task(self._fall_back(runner))
 
     def _coins_moved(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> None:
         """Act on what the sender's coins are spent by: a session that has not answered asks the user."""
         if self.settling.close_by(session, conflicts):
-            self._stop_soon(session.id)
-        elif (runner := self.runners.get(session.id)) is not None:
+            self.live.stop_soon(session.id)
+        elif (runner := self.live.runners.get(session.id)) is not None:
             runner.coins_moved()
         self.changed()
 
@@ -316,7 +247,7 @@ class WalletSessions(Logger):
         try:
             await self.store.flush()
         finally:
-            self._stop_soon(session_id)
+            self.live.stop_soon(session_id)
 
     def abort_all(self) -> None:
         """End, in memory, every session that something may still come of."""
@@ -343,7 +274,7 @@ class WalletSessions(Logger):
 
     def answer(self, session_id: str, *, password: str | None) -> None:
         """Take the user's word to answer now. Raises UserError where nothing waits for it."""
-        runner = self.runners.get(session_id)
+        runner = self.live.runners.get(session_id)
         if runner is None or runner.waiting in (None, Waiting.FAULT):
             raise UserError("session_id: " + _("session {} is not waiting for an answer").format(session_id))
         runner.answer_now(Consent(password))

@@ -120,7 +120,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         session = sessions.ledger.session(session_id)
     except UnreadableLog as unreadable:
         return View(session_id, Status.UNREADABLE, newer=unreadable.newer)
-    runner = sessions.runners.get(session_id)
+    runner = sessions.live.runners.get(session_id)
     created, status = created_of(session.state), sessions.report.status(session)
     waiting = runner.waiting if runner is not None and status is Status.ACTIVE else None
     paid_by, paid_txid = _paid(sessions, session)

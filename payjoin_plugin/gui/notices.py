@@ -38,7 +38,7 @@ class Notices:
         """Ring for the sessions that began to wait for the user."""
         waiting = {
             session_id: runner.waiting
-            for session_id, runner in list(self._sessions.runners.items())
+            for session_id, runner in list(self._sessions.live.runners.items())
             if runner.waiting is not None
         }
         for session_id, reason in waiting.items():

@@ -82,7 +82,7 @@ class RequestMarks:
 
     def _tooltip(self, session_id: str) -> str:
         session = self._sessions.ledger.open.get(session_id)
-        runner = self._sessions.runners.get(session_id)
+        runner = self._sessions.live.runners.get(session_id)
         stands = (session.state if session is not None else None, runner.waiting if runner is not None else None)
         known = self._tooltips.get(session_id)
         if known is None or known[0][0] is not stands[0] or known[0][1] is not stands[1]:

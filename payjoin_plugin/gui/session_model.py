@@ -71,7 +71,7 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
         return Row(session_id, 0, _("Unreadable record"), 0, Status.UNREADABLE, None, 0, session_id)
     stage = None
     if session is not None and head.status is Status.ACTIVE:
-        runner = sessions.runners.get(session_id)
+        runner = sessions.live.runners.get(session_id)
         stage = stage_of(session.state, runner.waiting if runner is not None else None)
     created = head.created
     request = sessions.wallet.get_request(created.request_id)

@@ -85,7 +85,7 @@ async def test_with_a_full_disk_an_abort_says_so_and_no_answer_follows(tmp_path:
         await merchant.until_row(session_id, reason="needs_approval")
         with merchant.full_disk(), pytest.raises(OSError, match="No space"):
             await merchant.sessions.abort(session_id)
-        assert session_id not in merchant.sessions.runners
+        assert session_id not in merchant.sessions.live.runners
         await merchant.sessions.abort(session_id)
         assert merchant.events_on_disk(session_id)[-1] == "closed"
         paying.cancel()
@@ -135,7 +135,7 @@ async def test_a_request_made_while_the_wallet_closes_is_not_listened_for(tmp_pa
         directory = merchant.shop.mailroom.directory
         await directory.journal.until(lambda: len(directory.journal.posts()) == 1)
         await directory.journal.until(lambda: len(directory.journal.polls()) >= 1)
-        assert merchant.sessions.runners == {}
+        assert merchant.sessions.live.runners == {}
         assert merchant.events_on_disk(session_id) == ["created"]
         assert all(not seen.is_at(endpoint_of(uri).mailbox) for seen in directory.journal.polls())
         sender.cancel()
@@ -186,10 +186,10 @@ async def test_a_session_that_expires_with_nothing_held_leaves_nothing_running_a
     async with shop(tmp_path) as merchant:
         session_id, _ = merchant.offer(exp=2)
         await merchant.until_row(session_id, status="expired")
-        await merchant.until(lambda: session_id not in merchant.sessions.runners)
+        await merchant.until(lambda: session_id not in merchant.sessions.live.runners)
         assert session_id not in merchant.sessions.ledger.open
         again = await merchant.crash_and_restart()
-        assert not again.sessions.runners
+        assert not again.sessions.live.runners
         (row,) = await again.sessions.report.rows(every=False)
         assert (row["session_id"], row["status"]) == (session_id, "expired")
         await again.sessions.abort(session_id)
@@ -216,7 +216,7 @@ async def test_nothing_is_broadcast_by_itself_where_the_user_does_not_want_it(tm
         session_id, uri = merchant.offer()
         await merchant.shop.sender(uri).run()
         await merchant.until_row(session_id, status="failed")
-        await merchant.sessions._tasks[session_id]
+        await merchant.sessions.live._tasks[session_id]
         assert merchant.network.broadcast == []
 
 
@@ -231,7 +231,7 @@ async def test_an_original_that_is_visible_is_not_broadcast_again(tmp_path: Path
         await sender.run()
         merchant.shop.chain.add(original)
         await merchant.until_row(session_id, status="failed")
-        await merchant.sessions._tasks[session_id]
+        await merchant.sessions.live._tasks[session_id]
         assert merchant.network.broadcast in ([], [original.txid()])
         again = await merchant.crash_and_restart()
         assert again.sessions._leftovers is not None

@@ -166,7 +166,7 @@ async def test_a_closed_session_stays_closed(tmp_path: Path) -> None:
         await merchant.sessions.abort(session_id)
         async with restarted(merchant) as again:
             assert again.row(session_id)["status"] == "aborted"
-            assert again.sessions.runners == {}
+            assert again.sessions.live.runners == {}
 
 
 @on_electrums_loop
@@ -214,8 +214,8 @@ async def test_of_two_copies_of_a_wallet_the_slower_one_gives_its_coin_free(tmp_
         await directory.journal.until(lambda: directory.waiting(endpoint_of(uri).mailbox) == 2)
         sender = merchant.shop.sender(uri)
         await sender.run()
-        await merchant.until(lambda: any(one.sessions.runners[session_id].answered_elsewhere for one in both))
-        (slower,) = (one for one in both if one.sessions.runners[session_id].answered_elsewhere)
+        await merchant.until(lambda: any(one.sessions.live.runners[session_id].answered_elsewhere for one in both))
+        (slower,) = (one for one in both if one.sessions.live.runners[session_id].answered_elsewhere)
         assert slower.sessions.reserved_outpoints() == set()
         assert sender.payjoin()
         await copy.close()

@@ -305,7 +305,7 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
 async def test_a_session_that_had_a_fault_of_ours_cannot_be_answered(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, _, paying = await hold(merchant)
-        merchant.sessions.runners[session_id].waiting = Waiting.FAULT
+        merchant.sessions.live.runners[session_id].waiting = Waiting.FAULT
         with pytest.raises(UserError, match="not waiting"):
             merchant.sessions.answer(session_id, password=None)
         paying.cancel()

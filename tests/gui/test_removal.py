@@ -183,13 +183,16 @@ def test_removal_ends_open_sessions_and_hands_the_senders_payment_to_electrum(ho
     for wallet, session_id in ((locked.wallet, held), (shop.wallet, waits)):
         assert last_event_on_disk(wallet, session_id) == Closed(Abort())
     assert locked.wallet.adb.get_transaction(txid) is not None
-    assert locked.wallet.get_label_for_txid(txid).startswith("Payjoin: the sender's own payment, not broadcast.")
+    assert locked.wallet.get_label_for_txid(txid).startswith("Payjoin: the sender's own payment. While it is local,")
 
     enable(house)
     house.gui.reload_windows()
     for resident in reloaded(house):
         assert resident.sessions.ledger.open == {}
-    assert remove(house, "&Yes", "OK")[0].text == "Remove plugin 'payjoin'?", "Electrum has the payment already"
+    assert locked.wallet.adb.get_transaction(txid) is None, "the plugin has taken it back"
+    asked = remove(house, "Remove…", "&Yes", "OK")
+    assert asked[0].text.startswith("A sender's own payment of 0.001 BTC was not broadcast.")
+    assert locked.wallet.adb.get_transaction(txid) is not None
 
 
 def test_a_payment_of_an_aborted_session_is_warned_of_too(house: House) -> None:
