@@ -159,10 +159,11 @@ def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
     state, original = session.state, held_original(session.state)
     assert original is not None
     wallet = sessions.electrum
-    coin = state.choose(wallet.coins(original), exposed=wallet.exposed())
+    limits = wallet.fee_limits(state.payment_sat)
+    coin = state.choose(wallet.coins(original), limits, exposed=wallet.exposed())
     if coin is None:
         return None
-    event = state.commit(coin, wallet.fee_limits(state.payment_sat), position=0)
+    event = state.commit(coin, limits, position=0)
     if isinstance(event, RefusedOriginal):
         return None
     return Share(

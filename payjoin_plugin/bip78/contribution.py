@@ -76,14 +76,27 @@ class Contribution:
 
 
 def choose_coin(
-    original: Original, coins: Sequence[Coin], *, payment_vout: int, exposed: frozenset[str]
+    original: Original,
+    parameters: Parameters,
+    coins: Sequence[Coin],
+    *,
+    payment_vout: int,
+    limits: FeeLimits,
+    exposed: frozenset[str],
 ) -> Coin | None:
     """Choose the coin to contribute; None if there is none. `coins`: in the wallet's order of preference.
 
-    A coin of the sender's script type if there is one; among them one that an unfinished proposal has `exposed`
-    already, since it tells a prober nothing new; then the first that leaves no input unnecessary, else the first.
+    One that is not refused for what it costs, if there is such a one: a few satoshis that somebody sent us must not
+    come before the others. Of those, a coin of the sender's script type if there is one; among them one that an
+    unfinished proposal has `exposed` already, since it tells a prober nothing new; then the first that leaves no input
+    unnecessary, else the first.
     """
     candidates = [coin for coin in coins if coin.outpoint not in original.outpoints]
+    shares = {  # the weight tells the type, and there are few
+        coin.weight: _shares(original, parameters, coin, payment_vout=payment_vout, limits=limits)
+        for coin in {coin.weight: coin for coin in candidates}.values()
+    }
+    candidates = [coin for coin in candidates if shares[coin.weight].are_allowed(coin)] or candidates
     sender_types = {get_script_type_from_output_script(script) for script in original.input_scripts}
     same_type = [coin for coin in candidates if get_script_type_from_output_script(coin.script_pubkey) in sender_types]
     candidates = same_type or candidates
@@ -100,19 +113,15 @@ def contribute(
     Script, number and order of the outputs stay, so it does not matter whether the sender allows substitution.
     Raises OriginalRefused where our share of the fee is beyond the limits, or where no mailbox could take the answer.
     """
-    added_weight = _added_weight(original, coin)
-    extra_sat = _extra_fee(original, parameters, limits, added_weight=added_weight)
-    fee_vout, sender_sat = _sender_share(original, parameters, coin, payment_vout=payment_vout, extra_sat=extra_sat)
-    receiver_sat = extra_sat - sender_sat
-    most = min(limits.max_sat, _fee(limits.max_rate, added_weight), coin.value_sat - 1)
-    if receiver_sat > most:
-        raise OriginalRefused(Fault.COSTS_TOO_MUCH, f"{receiver_sat} sat of {most}")
+    shares = _shares(original, parameters, coin, payment_vout=payment_vout, limits=limits)
+    if not shares.are_allowed(coin):
+        raise OriginalRefused(Fault.COSTS_TOO_MUCH, f"{shares.receiver_sat} sat of {shares.limit_sat}")
 
     inputs = [_spend(txin, sequence=txin.nsequence) for txin in original.tx.inputs()]
     inputs.insert(position, _spend(coin.txin, sequence=inputs[0].nsequence))
     values = [txout.value for txout in original.tx.outputs()]
-    values[payment_vout] += coin.value_sat - receiver_sat
-    values[fee_vout] -= sender_sat
+    values[payment_vout] += coin.value_sat - shares.receiver_sat
+    values[shares.fee_vout] -= shares.sender_sat
     outputs = [
         PartialTxOutput(scriptpubkey=txout.scriptpubkey, value=value)
         for txout, value in zip(original.tx.outputs(), values, strict=True)
@@ -123,7 +132,9 @@ def contribute(
     proposal = serialize(tx)
     if not _is_answerable(proposal):
         raise OriginalRefused(Fault.NOT_STANDARD, "too large to be answered")
-    return Contribution((coin.outpoint,), proposal, receiver_fee_sat=receiver_sat, sender_fee_sat=sender_sat)
+    return Contribution(
+        (coin.outpoint,), proposal, receiver_fee_sat=shares.receiver_sat, sender_fee_sat=shares.sender_sat
+    )
 
 
 def finish_proposal(unsigned: Psbt, signed: Psbt, ours: tuple[str, ...]) -> Psbt:
@@ -201,6 +212,30 @@ def _extra_fee(original: Original, parameters: Parameters, limits: FeeLimits, *,
     rate = max(_original_rate(original), least)
     missing = _fee(least, original.weight + added_weight) - original.fee_sat
     return max(_fee(rate, added_weight), missing)
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Who pays what is added to the fee, for any coin of one weight."""
+
+    fee_vout: int
+    """The output that the sender's share comes out of."""
+    sender_sat: int
+    receiver_sat: int
+    limit_sat: int
+    """What we pay at most."""
+
+    def are_allowed(self, coin: Coin) -> bool:
+        """Tell whether our share is within the limits, and less than `coin` brings."""
+        return self.receiver_sat <= min(self.limit_sat, coin.value_sat - 1)
+
+
+def _shares(original: Original, parameters: Parameters, coin: Coin, *, payment_vout: int, limits: FeeLimits) -> _Shares:
+    added_weight = _added_weight(original, coin)
+    extra_sat = _extra_fee(original, parameters, limits, added_weight=added_weight)
+    fee_vout, sender_sat = _sender_share(original, parameters, coin, payment_vout=payment_vout, extra_sat=extra_sat)
+    limit_sat = min(limits.max_sat, _fee(limits.max_rate, added_weight))
+    return _Shares(fee_vout, sender_sat, extra_sat - sender_sat, limit_sat)
 
 
 def _sender_share(

@@ -184,7 +184,8 @@ class Runner:
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
         if self._wallet.seen_elsewhere(original, self.session.id):
             return refused(OriginalRefused(Fault.SEEN_BEFORE), accept_v1=True)
-        coin = state.choose(self._wallet.coins(original), exposed=self._wallet.exposed())
+        limits = self._wallet.fee_limits(state.payment_sat)
+        coin = state.choose(self._wallet.coins(original), limits, exposed=self._wallet.exposed())
         if coin is None:
             await self._wait(Waiting.NO_COIN)
             return None
@@ -192,7 +193,6 @@ class Runner:
             self._checked_at = None
             return None
         self._stop_waiting()
-        limits = self._wallet.fee_limits(state.payment_sat)
         return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
 
     async def _sign(self, state: Signing) -> SignedProposal | None:

@@ -146,10 +146,16 @@ class BuildingProposal:
         outputs = read_original(self.retrieved.original).tx.outputs()
         return sum(int(outputs[vout].value) for vout in self.accepted.payment_vouts)
 
-    def choose(self, coins: Sequence[Coin], *, exposed: frozenset[str]) -> Coin | None:
+    def choose(self, coins: Sequence[Coin], limits: FeeLimits, *, exposed: frozenset[str]) -> Coin | None:
         """Choose the coin to add; None where there is none."""
-        original = read_original(self.retrieved.original)
-        return choose_coin(original, coins, payment_vout=self.accepted.payment_vouts[0], exposed=exposed)
+        return choose_coin(
+            read_original(self.retrieved.original),
+            from_query(self.retrieved.query),
+            coins,
+            payment_vout=self.accepted.payment_vouts[0],
+            limits=limits,
+            exposed=exposed,
+        )
 
     def commit(self, coin: Coin, limits: FeeLimits, *, position: int) -> CommittedContribution | RefusedOriginal:
         """Add `coin` as input number `position`."""

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from payjoin_plugin.bip78.contribution import (
+    FeeLimits,
     choose_coin,
 )
+from payjoin_plugin.bip78.parameters import from_query
 from tests.bip78.payments import (
     ALICE,
     OUR_KINDS,
@@ -15,15 +17,25 @@ from tests.bip78.payments import (
     bobs_coin,
     payment,
 )
-from tests.bip78.proposals import read
+from tests.bip78.proposals import PLENTY, read
 
 
-def choose(made: Payment, coins: list[Money], *, exposed: tuple[Money, ...] = (), vout: int = 0) -> str | None:
+def choose(
+    made: Payment,
+    coins: list[Money],
+    *,
+    exposed: tuple[Money, ...] = (),
+    vout: int = 0,
+    limits: FeeLimits = PLENTY,
+    query: str = "",
+) -> str | None:
     """Choose among `coins` and return the chosen outpoint."""
     chosen = choose_coin(
         read(made),
+        from_query(query),
         [coin.coin() for coin in coins],
         payment_vout=vout,
+        limits=limits,
         exposed=frozenset(coin.outpoint for coin in exposed),
     )
     return chosen.outpoint if chosen else None
@@ -98,3 +110,40 @@ def test_a_coin_that_was_exposed_is_offered_again_whatever_shape_it_makes() -> N
 def test_among_exposed_coins_the_fitting_one_is_taken() -> None:
     small, large = bobs_coin(80_000), bobs_coin(120_000)
     assert choose(payment(), [small, large], exposed=(small, large)) == large.outpoint
+
+
+# What a coin costs
+
+
+def test_a_few_satoshis_that_somebody_sent_us_do_not_come_before_a_coin_that_pays_for_itself() -> None:
+    few, fitting, unfit = bobs_coin(150), bobs_coin(120_000), bobs_coin(80_000)
+    assert choose(payment(rate=2000), [few, fitting]) == fitting.outpoint
+    assert choose(payment(rate=2000), [few, unfit]) == unfit.outpoint
+    assert choose(payment(rate=2000), [few, fitting], exposed=(few,)) == fitting.outpoint
+
+
+def test_in_a_sweep_neither() -> None:
+    made = payment(rate=2000)
+    made = replace(made, outputs=made.outputs[:1]).with_rate(2000)
+    few, fitting = bobs_coin(150), bobs_coin(120_000)
+    assert choose(made, [few, fitting]) == fitting.outpoint
+
+
+def test_a_small_coin_is_good_where_the_sender_pays_for_it() -> None:
+    few = bobs_coin(300)
+    assert choose(payment(rate=2000), [few, bobs_coin(80_000)]) == bobs_coin(80_000).outpoint
+    offer = "maxadditionalfeecontribution=10000&additionalfeeoutputindex=1"
+    assert choose(payment(rate=2000), [few, bobs_coin(80_000)], query=offer) == few.outpoint
+
+
+def test_a_heavy_coin_beyond_the_limit_does_not_keep_a_light_one_back() -> None:
+    heavy, light = bobs_coin(120_000, kind="p2pkh"), bobs_coin(120_000, kind="p2wpkh")
+    made = payment("p2pkh", rate=1000)
+    assert choose(made, [heavy, light]) == heavy.outpoint  # of the sender's type
+    assert choose(made, [heavy, light], limits=replace(PLENTY, max_sat=400)) == light.outpoint
+
+
+def test_where_every_coin_costs_too_much_one_is_named_all_the_same() -> None:
+    """What follows is the refusal, and not a wait for a coin that is there."""
+    few = bobs_coin(150)
+    assert choose(payment(rate=2000), [few]) == few.outpoint

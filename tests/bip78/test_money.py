@@ -218,8 +218,18 @@ def test_what_pays_is_accepted_and_what_we_ask_beyond_it_is_not(deal: Deal) -> N
 
 @given(deals(), st.lists(values, min_size=1, max_size=5, unique=True))
 def test_a_coin_is_chosen_if_there_is_one_and_among_ours(deal: Deal, ours: list[int]) -> None:
-    coins = [bobs_coin(value, kind=deal.coin.owner.kind).coin() for value in ours]
-    chosen = choose_coin(deal.original, coins, payment_vout=deal.vout, exposed=frozenset())
+    money = [bobs_coin(value, kind=deal.coin.owner.kind) for value in ours]
+    asked = from_query(to_query(deal.asked))
+    chosen = choose_coin(
+        deal.original,
+        asked,
+        [coin.coin() for coin in money],
+        payment_vout=deal.vout,
+        limits=deal.limits,
+        exposed=frozenset(),
+    )
+    money = [coin for coin in money if attempt(replace(deal, coin=coin)) is not None] or money
+    coins = [coin.coin() for coin in money]
     assert chosen in coins
     if all(needs_every_input(deal, coin.value_sat) is False for coin in coins):
         assert chosen == coins[0]

@@ -74,16 +74,11 @@ class Receiver:
     ) -> tuple[Psbt, tuple[str, ...]]:
         """The unsigned proposal for an accepted original, and our coins in it."""
         (vout,) = self.accept(original, parameters)
-        coin = choose_coin(original, self.electrum.coins(original), payment_vout=vout, exposed=self.electrum.exposed())
+        asked, limits = parameters or Parameters(), self.electrum.fee_limits(AMOUNT)
+        coins, exposed = self.electrum.coins(original), self.electrum.exposed()
+        coin = choose_coin(original, asked, coins, payment_vout=vout, limits=limits, exposed=exposed)
         assert coin is not None
-        made = contribute(
-            original,
-            parameters or Parameters(),
-            coin,
-            payment_vout=vout,
-            limits=self.electrum.fee_limits(AMOUNT),
-            position=position,
-        )
+        made = contribute(original, asked, coin, payment_vout=vout, limits=limits, position=position)
         return made.proposal, made.outpoints
 
 
