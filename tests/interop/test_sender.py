@@ -23,7 +23,7 @@ from tests.interop.receiver import Receiver
 from tests.sender.payer import Funds, Kind, Payer
 from tests.sender.payment import NoProposal, Payment, ProposalBroken, Terms, pay, prepare, prepare_v1
 from tests.stand.node import SATS, NodeError
-from tests.stand.payjoin_cli import PayjoinCli, Run, uri_of
+from tests.stand.payjoin_cli import PayjoinCli, Run, txid_of, uri_of
 from tests.stand.stand import Stand
 
 pytestmark = pytest.mark.timeout(240)
@@ -39,6 +39,9 @@ PURSES: tuple[tuple[Kind, ...], ...] = (
     ("p2sh-p2wpkh", "p2pkh", "p2tr", "p2wpkh"),
 )
 """What a payer has, all of which is spent."""
+OF_PAYJOIN_CLI: tuple[tuple[Kind, ...], ...] = (("p2wpkh",), ("p2pkh",), ("p2wpkh",) * 3, ("p2pkh", "p2wpkh"))
+"""What payjoin-cli can have: before it sends anything it looks at all its coins, and stumbles over one of another type.
+None of these can be left out of the payment."""
 NUMBER = itertools.count(1)
 
 COINS = (1_000_000,) * 16
@@ -93,6 +96,22 @@ def test_a_payer_with_any_coins_pays_electrum(stand: Stand, receiver: Receiver, 
     txid = payment.broadcast_payjoin()
     is_payjoin(stand, payment, txid)
     completed(receiver, request, txid)
+
+
+@pytest.mark.parametrize("purse", OF_PAYJOIN_CLI, ids="+".join)
+def test_payjoin_cli_pays_electrum_with_the_coins_that_it_knows(
+    stand: Stand, receiver: Receiver, purse: tuple[Kind, ...]
+) -> None:
+    sender = stand.payjoin_cli(f"cli-{next(NUMBER)}")
+    payer = Payer(stand, sender.name)
+    payer.fund(*(Funds(kind, 160_000 // len(purse)) for kind in purse))
+    coins = {coin.outpoint for coin in payer.coins()}
+    request = receiver.payjoin_request(AMOUNT)
+    txid = txid_of(sender.send(request["URI"]))
+    completed(receiver, request, txid)
+    spent = {f"{txin['txid']}:{txin['vout']}" for txin in stand.node.transaction(txid)["vin"]}
+    assert spent > coins
+    assert len(spent) == len(coins) + 1
 
 
 @pytest.mark.parametrize("purse", [PURSES[0], PURSES[-1]], ids="+".join)
