@@ -40,6 +40,8 @@ class ElectrumDaemon:
         self.log = log or folder / f"{name}.log"
         self.port = free_port()
         self.service: Service | None = None
+        self.other_servers: Sequence[str] = ()
+        """Servers beside the wallet's own (`host:port:s`, of another host name), from the next start on."""
         self.front: Sequence[str | Path] = ()
         """A script and its words that a test puts in front of the launcher, from the next start on."""
         self._electrum = part.ensure()
@@ -80,6 +82,10 @@ class ElectrumDaemon:
         # After a kill the lock file is still there, and Electrum believes it.
         (self.data / "daemon").unlink(missing_ok=True)
         connection = ["--oneserver", "--server", self.server] if self.server else ["--offline"]
+        if self.other_servers:
+            connection.remove("--oneserver")
+            self.setconfig("auto_connect", value=False)  # the wallet's own stays what it is
+            self.setconfig("network_bookmarked_servers", list(self.other_servers))
         self.service = Service(
             f"Electrum {self.name}",
             self._command(
