@@ -109,13 +109,15 @@ class Settling(Logger):
             return original.txid
         kept = self._originals.kept().get(original.txid)
         if kept is None:
-            raise UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
+            raise _gone_for_good()
         if self._originals.is_paid(original.txid, kept):
             raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
         spenders = await self._originals.spenders(original.txid, _scripts(original))
         if any(is_payjoin(open_state(session.state), tx.raw) for tx in spenders):
             raise UserError(_("the payjoin is on its way; it takes the place of the original"))
         if original.txid not in [tx.txid for tx in spenders]:
+            if any(tx.confirmed for tx in spenders):
+                raise _gone_for_good()
             await self._originals.broadcast(kept.tx)
         return original.txid
 
@@ -170,6 +172,10 @@ class Settling(Logger):
         """Tell whether a kept payment shall be broadcast without being asked for."""
         wanted = self._settings.broadcast_original_by_itself and not kept.aborted
         return wanted and (session is None or _may_fall_back(session)) and not self._originals.is_paid(txid, kept)
+
+
+def _gone_for_good() -> UserError:
+    return UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:

@@ -79,6 +79,26 @@ def test_a_double_spend_that_was_mined_while_electrum_was_closed_ends_the_sessio
     assert txid not in merchant.get_request(request["request_id"])["tx_hashes"]
 
 
+def test_an_original_that_was_seen_and_then_double_spent_is_said_to_be_gone(
+    stand: Stand, merchant: Receiver, payer: Payer
+) -> None:
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant)
+        payment.broadcast_original()
+        log = merchant.until(session_of(request), status="paid_without_payjoin", confirmations=0)["events"]
+    payment.spend_otherwise()
+    # The log is closed; what can be seen says the rest, and Electrum's own status takes a local one for a payment.
+    assert merchant.until(session_of(request), confirmations=None)["events"] == log
+    assert merchant.get_request(request["request_id"])["payjoin"]["received_sat"] == 0
+    with pytest.raises(ElectrumError, match="trying to replace another one"):
+        merchant.rpc("payjoin_broadcast_original", session_id=session_of(request))
+    stand.mine()
+    height = stand.node.height()
+    wait_until(lambda: merchant.daemon.rpc("getinfo")["blockchain_height"] == height, what="Electrum has the block")
+    with pytest.raises(ElectrumError, match="spent otherwise"):
+        merchant.rpc("payjoin_broadcast_original", session_id=session_of(request))
+
+
 # Expiry
 
 

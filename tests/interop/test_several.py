@@ -65,14 +65,16 @@ def test_a_closed_wallet_answers_nothing_until_it_is_opened(stand: Stand, daemon
     assert_paid_by_payjoin(stand, closed, request, sender, run)
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_daemon_that_is_stopped_goes_on_when_it_is_started(
-    stand: Stand, merchant: Receiver, by: signal.Signals
-) -> None:
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "stop"])
+def test_a_daemon_that_is_stopped_goes_on_when_it_is_started(stand: Stand, merchant: Receiver, by: str) -> None:
     request, sender = merchant.payjoin_request(AMOUNT), new_sender(stand)
     service = merchant.daemon.service
     assert service is not None
-    service.stop(by=by, seconds=5)
+    if by == "stop":
+        merchant.daemon.rpc("stop")
+        service.wait()
+    else:
+        service.stop(by=signal.Signals[by], seconds=5)
     assert service.returncode != -signal.SIGKILL
     run = sender.send(request["URI"])
     run.wait_for("Posted Original PSBT")
