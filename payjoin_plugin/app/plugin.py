@@ -94,7 +94,7 @@ class PayjoinPlugin(BasePlugin):
         for sessions in list(self._wallets.values()):
             request = sessions.wallet.get_request(wallet_request)
             if request is not None and request.get_address() == exported.get("address"):
-                said = sessions.report.of_request(request, sessions.plain_uri(request))
+                said = sessions.report.of_request(request, request.get_bip21_URI())
                 if said is not None:
                     exported["payjoin"] = said
                 return

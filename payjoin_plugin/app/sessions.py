@@ -166,11 +166,6 @@ class WalletSessions(Logger):
 
     # Offers
 
-    def plain_uri(self, request: Request) -> str | None:
-        """Return Electrum's own URI of a request."""
-        uri: str | None = request.get_bip21_URI()
-        return uri
-
     def _offer(self, request: Request, *, late: bool = False) -> None:
         session_id, created = self.offering.new_session(request, now())
         if late:
