@@ -94,6 +94,8 @@ class View:
     paid_by: PaidBy | None = None
     paid_txid: str | None = None
     payjoin_txid: str | None = None
+    payjoin_kept: bool = False
+    """The wallet has the payjoin, whether the network has it or not."""
     offers: bool = False
     """The request's URI carries `pj`."""
 
@@ -143,7 +145,8 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         double_spent=session_id in sessions.double_spends.seen,
         paid_by=paid_by,
         paid_txid=paid_txid,
-        payjoin_txid=details_of(session.state).payjoin_txid,
+        payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
+        payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),
     )
 

@@ -92,8 +92,10 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return _active(view, config, foreseen)
         case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN:
             return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
-        case Status.COMPLETED:
+        case Status.COMPLETED if view.payjoin_kept:
             return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
+        case Status.COMPLETED:
+            return Line(_("The payjoin was dropped by the network, and removed here. The address can still be paid."))
         case Status.PAID_WITHOUT_PAYJOIN:
             return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
         case Status.FAILED:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from electrum.util import get_asyncio_loop
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.log import decode_log
 from tests.gui.house import House, Resident, press
+from tests.mailroom.faults import Hold
 from tests.wallet.wallets import PASSWORD, plugin_storage, reopen
 
 
@@ -90,3 +96,59 @@ def test_after_the_answer_it_says_that_the_sender_may_still_complete_it(house: H
     assert house.network.broadcast == [], "the tick is off by default then"
     offer.complete(shop)
     house.until(lambda: shop.line == "Aborted, but the sender completed it: paid.")
+
+
+# In the middle of a step
+
+
+def held_at_the_check(house: House, shop: Resident) -> Callable[[], object]:
+    """The Electrum server does not answer until it is released."""
+    released, look_up = asyncio.Event(), shop.sessions.electrum.look_up
+
+    async def waits(*arguments: object) -> object:
+        await released.wait()
+        return await look_up(*arguments)  # type: ignore[arg-type]
+
+    shop.sessions.electrum.look_up = waits  # type: ignore[assignment, method-assign]
+    return lambda: get_asyncio_loop().call_soon_threadsafe(released.set)
+
+
+def held_at_the_post(house: House, shop: Resident) -> Callable[[], object]:
+    """The directory does not take our answer until it is released; the sender's own post comes through first."""
+    hold, posts = Hold(), iter(range(9))
+    house.mailroom.directory.inject(hold.before, when=lambda seen: seen.is_post() and next(posts) > 0)
+    return lambda: get_asyncio_loop().call_soon_threadsafe(hold.released.set)
+
+
+STAGES = {
+    "checking": (
+        held_at_the_check,
+        "The sender has answered. Checking their payment…",
+        "The sender will get no answer",
+    ),
+    "posting": (held_at_the_post, "Sending the answer…", "Your answer is with the sender already"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_abort_in_the_middle_of_a_step_ends_it_for_good(house: House, stage: str) -> None:
+    hold, line, said = STAGES[stage]
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    release = hold(house, shop)
+    house.sender().offer(shop)
+    house.until(lambda: shop.line == line)
+    assert shop.buttons == ["Abort payjoin", "Details"]
+    asked = house.answers(press("Abort payjoin", tick=False) if stage == "posting" else press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    assert asked[0].text.startswith(said)
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
+    house.until(lambda: "aborted" in shop.line)
+    release()
+    house.settle(0.5)
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort()), "what came back later is dropped"
+    assert session_id not in shop.sessions.runners
+    journal = house.mailroom.directory.journal
+    before = len(journal.requests)
+    house.settle(2.5)
+    assert len(journal.requests) == before, "no answer and no poll leaves any more"

@@ -1,0 +1,190 @@
+"""What the buttons do when something goes another way: dropped, double spent, failed, a fault of ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from electrum.transaction import Transaction
+
+from payjoin_plugin.session.events import Closed, Failure
+from tests.gui.house import House, Offer, Resident, press
+from tests.wallet.wallets import PASSWORD, pay, see_in_mempool
+
+ASK = "plugins.payjoin.ask_before_contributing"
+
+
+def paid(house: House) -> tuple[Resident, Transaction]:
+    """A shop that was paid by payjoin, and the payjoin."""
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    tx = offer.complete(shop)
+    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+    return shop, tx
+
+
+def drop(shop: Resident, tx: Transaction) -> None:
+    """The mempool forgets a transaction; for Electrum it is a local one then."""
+    with shop.wallet.adb.lock:
+        del shop.wallet.adb.unconfirmed_tx[tx.txid()]
+    shop.sessions.changed()
+    shop.house.until(lambda: shop.line == "The payjoin was dropped by the network.")
+
+
+def spend_elsewhere(house: House, offer: Offer) -> None:
+    """The sender's coins go elsewhere, and the Electrum server tells who watches."""
+    sender = offer.sender.wallet
+    house.chain.add(Transaction(pay(sender, sender.get_receiving_addresses()[1], 60_000).serialize()))
+    session = house.network.interfaces["main"].session
+    assert session is not None
+    session.notify()
+
+
+# A payjoin that the network dropped
+
+
+def test_a_dropped_payjoin_is_broadcast_again(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    assert shop.buttons == ["Broadcast again", "Remove it", "Details"]
+    shop.press("Broadcast again")
+    house.until(lambda: house.network.broadcast == [tx.txid()])
+    see_in_mempool(shop.wallet, tx)
+    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+
+
+def test_a_dropped_payjoin_is_removed_only_after_a_yes_and_frees_our_coin(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    house.answers(press("&No"))
+    shop.press("Remove it")
+    assert shop.wallet.adb.get_transaction(tx.txid()) is not None
+    asked = house.answers(press("&Yes"))
+    shop.press("Remove it")
+    assert asked[0].text == "Remove the dropped transaction from your history? The request counts as unpaid again."
+    assert shop.wallet.adb.get_transaction(tx.txid()) is None
+    assert [coin.value_sats() for coin in shop.wallet.get_spendable_coins(confirmed_only=True)] == [5_000_000]
+    house.until(lambda: shop.line.startswith("The payjoin was dropped by the network, and removed here."))
+    assert shop.buttons == ["Details"]
+
+
+def test_what_cannot_be_broadcast_again_is_said(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    shop.wallet.adb.remove_transaction(tx.txid())
+    asked = house.answers(press("OK"))
+    shop.press("Broadcast again")
+    assert asked[0].text == "The wallet no longer has this transaction."
+
+
+def test_without_a_network_broadcasting_says_so(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    shop.wallet.network = None
+    asked = house.answers(press("OK"))
+    shop.press("Broadcast again")
+    house.until(lambda: asked)
+    said = "The payjoin service or the Electrum server cannot be reached. (Electrum is offline)"
+    assert asked[0].text == said
+
+
+# A sender who spends the coins elsewhere
+
+
+def double_spent(house: House, *, password: str | None = None) -> tuple[Resident, Offer]:
+    house.config.set_key(ASK, value=True, save=False)
+    shop = house.open("shop", 5_000_000, password=password).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("The sender is waiting"))
+    spend_elsewhere(house, offer)
+    house.until(lambda: shop.line == "Careful: the sender's coins were spent elsewhere. Nothing was answered.")
+    return shop, offer
+
+
+def test_a_double_spend_rings_and_holds_the_answer_back(house: House) -> None:
+    shop, _ = double_spent(house)
+    assert shop.buttons == ["Abort payjoin", "Answer all the same", "Details"]
+    assert house.rung[-1] == "The sender's coins were spent elsewhere; your answer was held back."
+    house.answers(press("&No"))
+    shop.press("Answer all the same")
+    house.settle(0.3)
+    assert shop.line.startswith("Careful")
+
+
+@pytest.mark.parametrize("password", [None, PASSWORD], ids=["without a password", "with a password"])
+def test_the_user_may_answer_all_the_same(house: House, password: str | None) -> None:
+    shop, offer = double_spent(house, password=password)
+    steps = [press("&Yes")] if password is None else [press("&Yes"), press("OK", password=password)]
+    asked = house.answers(*steps)
+    shop.press("Answer all the same")
+    house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
+    assert "one of your coins is shown to them, and the payment may never come" in asked[0].text
+    offer.answer()
+
+
+# What failed
+
+
+def test_a_request_that_failed_is_made_anew_from_its_own_words(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request(70_000, "Rent"))
+    shop.sessions.ledger.record(shop.sessions.ledger.open[session_id], Closed(Failure()))
+    shop.sessions._stop_soon(session_id)
+    house.until(lambda: shop.line == "The payjoin failed: something else than a payment came.")
+    assert shop.buttons == ["New request", "Details"]
+    shop.press("New request")
+    assert shop.tab.receive_amount_e.get_amount() == 70_000
+    assert shop.tab.receive_message_e.text() == "Rent"
+    shop.tab.create_onchain_invoice_button.click()
+    house.until(lambda: shop.line.startswith("Waiting for the sender to pay"))
+    assert "pj=" in shop.tab.URI
+
+
+def test_a_senders_fault_is_told_from_a_fixed_table_and_their_payment_can_be_had(house: House) -> None:
+    house.config.set_key("plugins.payjoin.max_receiver_fee_sat", value=0, save=False)
+    house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    house.sender().offer(shop)
+    failed = "The payjoin failed: it would cost you more than your limit."
+    house.until(lambda: shop.line == f"{failed} Their payment without payjoin is ready.")
+    assert shop.buttons == ["Broadcast it…", "Details"]
+    asked = house.answers(press("&Yes"))
+    shop.press("Broadcast it…")
+    house.until(lambda: house.network.broadcast)
+    assert "Broadcast the sender's own payment of 0.001 BTC, without payjoin?" in asked[0].text
+
+
+def test_a_fault_of_ours_is_said_and_leaves_the_others_alone(house: House) -> None:
+    shop = house.open("shop", 5_000_000, 3_000_000).with_keys()
+    broken = shop.session_of(shop.request())
+    look_up = shop.sessions.electrum.look_up
+
+    async def fails(original: object, session_id: str) -> object:
+        if session_id == broken:
+            raise ZeroDivisionError
+        return await look_up(original, session_id)  # type: ignore[arg-type]
+
+    shop.sessions.electrum.look_up = fails  # type: ignore[assignment, method-assign]
+    house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Payjoin had a fault; see the log. The sender can still pay without it."))
+    assert shop.buttons == ["Abort payjoin", "Details"]
+    shop.request(70_000)
+    house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+
+
+def test_an_expired_request_says_so_and_offers_what_is_held(house: House) -> None:
+    house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session = shop.sessions.ledger.open[shop.session_of(shop.request())]
+    house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    past = replace(session.state.created, expires_at=1)  # type: ignore[union-attr]
+    session.state = replace(session.state, created=past)  # type: ignore[arg-type]
+    shop.parts._refresh()
+    assert shop.line == "Expired. Their payment is ready."
+    assert shop.buttons == ["Broadcast it…", "Details"]
