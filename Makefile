@@ -12,7 +12,7 @@ CORE = tests/wire tests/bip78 tests/session
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-demo: ## a whole payjoin on a private test network (PEERS=rust: with payjoin-cli and payjoin-mailroom)
+demo: ## a whole payjoin on a private test network, in a window if there is a display (WINDOW=0: none; PEERS=rust)
 	@$(RUN) $(PEERS_FLAG) -- python -m tests.demo $(PEERS_FLAG) $(WINDOW_FLAG)
 
 # The core first, by itself: it is measured, line and branch. Then all the rest, several files at a time.

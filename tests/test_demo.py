@@ -21,11 +21,16 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.timeout(240)
 
 
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+
+
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the demo; all that it makes, it makes in `folder`."""
+def running(folder: Path, *options: str, window: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Start the demo; all that it makes, it makes in `folder`. Its window is a real one that nobody sees."""
     command = [sys.executable, "-m", "tests.demo", *options]
-    env = {**os.environ, "TMPDIR": str(folder)}
+    env = {name: value for name, value in os.environ.items() if name not in DISPLAYS} | {"TMPDIR": str(folder)}
+    if window:
+        env["QT_QPA_PLATFORM"] = "offscreen"
     with (
         (folder / "output").open("w") as output,
         subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, text=True) as demo,
@@ -90,6 +95,42 @@ def test_it_tells_a_whole_payjoin(tmp_path: Path, options: tuple[str, ...]) -> N
     assert "offer_in_commands" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text  # a file is no terminal
+    nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("options", [(), ("--peers",)], ids=["python", "rust"])
+def test_with_a_display_the_window_shows_it(tmp_path: Path, options: tuple[str, ...]) -> None:
+    if options and peers.find("payjoin-cli") is None:
+        pytest.skip("payjoin-cli is not here")
+    with running(tmp_path, *options, window=True) as demo:
+        demo.wait()
+    text = told(tmp_path)
+    assert demo.returncode == 0, text
+    for pattern in (
+        r"^   window +“Waiting for the sender to pay · \d\d h \d+ min left”$",
+        r"^   ✓ beside it stands the link, with payjoin, and its QR code$",
+        r"^   window +“Paid by payjoin: \d\.\d+ mBTC, your share of the fee \d+ sat\.”$",
+        r"^   tea +Paid +paid_without_payjoin +20,000$",
+        r"^   ✓ the window's history marks the payjoin, and it alone$",
+    ):
+        assert re.search(pattern, text, re.MULTILINE), f"{pattern} is missing in:\n{text}"
+    assert "offer_in_commands" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    nothing_is_left(tmp_path)
+
+
+def test_the_window_can_be_left_out(tmp_path: Path) -> None:
+    with running(tmp_path, "--no-window", window=True) as demo:
+        when_told(demo, tmp_path, "the daemon, with payjoin")
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait() == 128 + signal.SIGINT
+
+
+def test_whoever_interrupts_it_before_its_window_finds_nothing_left(tmp_path: Path) -> None:
+    with running(tmp_path, window=True) as demo:
+        when_told(demo, tmp_path, "Waiting for the sender to pay")
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait() == 128 + signal.SIGINT
     nothing_is_left(tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 --peers       the payer is payjoin-cli, and directory and relay are payjoin-mailroom
               (then it is `python3 -m tests.stand run --peers -- …`)
---no-window   nothing yet: there is no window to leave out
+--no-window   Bob has Electrum's daemon; without this he has its window, where there is a display
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 
 from tests.demo.page import BOLD, RED, ClaimFailed, Page
+from tests.demo.window import has_display
 from tests.stand.missing import MissingPart
 
 INTERRUPTED = 130
@@ -29,7 +30,7 @@ def main() -> int:
         prog="python -m tests.demo", description="One whole payjoin on a private network, told step by step."
     )
     parser.add_argument("--peers", action="store_true", help="with payjoin-cli and payjoin-mailroom, made in Rust")
-    parser.add_argument("--no-window", action="store_true", help="never open a window (there is none yet)")
+    parser.add_argument("--no-window", action="store_true", help="open no window, though there is a display")
     wanted = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -39,9 +40,11 @@ def main() -> int:
     try:
         page.line("Payjoin for Electrum: Alice pays Bob", style=BOLD)
         page.line("A private network on this computer. All the programs are real; the money is not.")
+        if not has_display() and not wanted.no_window:
+            page.line("There is no display here, so there is no window: all is told in these lines.")
         from tests.demo.story import tell  # noqa: PLC0415 - imports Electrum, for a second in which Ctrl-C counts too
 
-        tell(page, folder, rust=wanted.peers)
+        tell(page, folder, rust=wanted.peers, window=has_display() and not wanted.no_window)
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         page.line("\nInterrupted. Nothing is left running.")

@@ -10,6 +10,7 @@ from typing import Any
 
 from setup import build_zip
 from tests.demo.page import DIM, INDENT, Page
+from tests.demo.window import Window
 from tests.interop.receiver import Receiver
 from tests.sender.payer import Funds, Payer
 from tests.stand import http
@@ -36,6 +37,8 @@ class Stage:
     relay: str
     cli: PayjoinCli | None
     """Alice's payjoin-cli; None: she has this project's test sender."""
+    window: Window | None
+    """Bob's Electrum, where it is a window; None: it is the daemon."""
 
     def transaction(self, raw: str) -> Transaction:
         """Read a transaction (hex), and find out whose its coins were and are."""
@@ -111,7 +114,7 @@ class PythonMailroom:
         return http.request("GET", f"{self.directory_url}/.well-known/ohttp-gateway")[1]
 
 
-def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> Stage:
+def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool, window: bool) -> Stage:
     """Start everything and say so. What was started ends with `stack`."""
     page.line(f"{INDENT}Starting it takes some seconds …", style=DIM)
     stand = Stand(folder, mailroom=rust)
@@ -138,14 +141,15 @@ def set_the_stage(page: Page, folder: Path, stack: ExitStack, *, rust: bool) -> 
     daemon = stand.electrum("bob", plugin=archive, settings=settings)
     page.entry(
         "Bob",
-        f"is paid. He has Electrum {electrum_part.VERSION}, the daemon, with {archive.name}: built just now, "
-        "installed, and authorized with a plugin password, as a user does it.",
+        f"is paid. He has Electrum {electrum_part.VERSION}, {'a window' if window else 'the daemon'}, with "
+        f"{archive.name}: built just now, installed, and authorized with a plugin password, as a user does it.",
     )
     # A wallet that still subscribes to its addresses while a block comes may never hear of a payment in that block:
     # ElectrumX then keeps the history that it read before.
     daemon.wait_synced()
     stand.fund(daemon, *BOBS_COINS)
-    return Stage(stand, Receiver(daemon, "wallet"), alice, mailroom.relay_url, cli)
+    shown = Window(daemon) if window else None
+    return Stage(stand, Receiver(daemon, "wallet"), alice, mailroom.relay_url, cli, shown)
 
 
 def _python_mailroom(stand: Stand, stack: ExitStack) -> PythonMailroom:

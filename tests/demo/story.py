@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.demo.page import DIM, INDENT, ClaimFailed, Page
+from tests.demo.page import BOLD, DIM, INDENT, ClaimFailed, Page
 from tests.demo.stage import ALICES_COIN, BOBS_COINS, Stage, Transaction, set_the_stage
+from tests.demo.window import Window
 from tests.sender.payment import Terms, prepare
 from tests.stand.electrum_daemon import SATS
 from tests.stand.payjoin_cli import txid_of
@@ -43,11 +45,11 @@ class Payjoin:
         return AMOUNT - self.transaction.gain("Bob")
 
 
-def tell(page: Page, folder: Path, *, rust: bool) -> None:
+def tell(page: Page, folder: Path, *, rust: bool, window: bool) -> None:
     """Play the story and tell it. All that it starts has ended when this returns or raises."""
     with ExitStack() as stack:
         page.step("The stage")
-        stage = set_the_stage(page, folder, stack, rust=rust)
+        stage = set_the_stage(page, folder, stack, rust=rust, window=window)
         prepare_bob(page, stage)
         before = balances(stage)
         request = ask(page, stage)
@@ -58,6 +60,10 @@ def tell(page: Page, folder: Path, *, rust: bool) -> None:
         show_credit(page, stage, request, payjoin, session)
         pay_plainly_and_mine(page, stage, request, before)
         page.line()
+        if stage.window is not None and sys.stdout.isatty():
+            page.line("The window is yours until you close it, or press Ctrl-C here.", style=BOLD)
+            with suppress(KeyboardInterrupt):
+                stage.window.wait_until_closed()
         page.line("Stopping everything …", style=DIM)
 
 
@@ -66,6 +72,8 @@ def prepare_bob(page: Page, stage: Stage) -> None:
     page.line()
     page.text(f"Bob has two coins, of {coins} sat; Alice has one, of {ALICES_COIN:,} sat.")
     page.text(f"({SATS:,} satoshis, sat for short, are 1 bitcoin.)")
+    if stage.window is not None:
+        return
     page.line()
     page.command("electrum setconfig plugins.payjoin.offer_in_commands true")
     stage.bob.daemon.setconfig("plugins.payjoin.offer_in_commands", value=True)
@@ -78,14 +86,31 @@ def prepare_bob(page: Page, stage: Stage) -> None:
 
 def ask(page: Page, stage: Stage) -> dict[str, Any]:
     page.step(f"Bob asks for {AMOUNT:,} sat")
-    page.command(f"electrum add_request {Decimal(AMOUNT) / SATS} --memo coffee")
-    request = stage.bob.payjoin_request(AMOUNT, memo="coffee")
+    request = make_request(page, stage, AMOUNT, "coffee")
     page.text("Its URI, which is one line; a QR code would say the same:")
     page.line()
     page.table(*parts_of(request))
     page.line()
     page.text('A wallet that knows nothing of payjoin reads what stands above "&pjos" and pays as ever: step 8.')
     return request
+
+
+def make_request(page: Page, stage: Stage, amount_sat: int, message: str) -> dict[str, Any]:
+    """Make a request by the receive tab, where there is a window, or by a command."""
+    if stage.window is None:
+        page.command(f"electrum add_request {Decimal(amount_sat) / SATS} --memo {message}")
+        return stage.bob.payjoin_request(amount_sat, memo=message)
+    page.text(f"In the window's Receive tab he types {message!r} and the amount, and presses Onchain.")
+    request = stage.bob.get_request(stage.window.request(amount_sat, message))
+    shows(page, stage.window, "Waiting for the sender to pay")
+    page.check(stage.window.read()["uri"] == request["URI"], "beside it stands the link, with payjoin, and its QR code")
+    return request
+
+
+def shows(page: Page, window: Window, beginning: str) -> None:
+    """Tell what the window's status line says, once it begins so, and let the viewer read it there."""
+    page.entry("window", f"“{window.until_line(beginning)}”")
+    window.pause()
 
 
 def parts_of(request: dict[str, Any]) -> list[tuple[str, str]]:
@@ -133,7 +158,18 @@ def pay(page: Page, stage: Stage, uri: str) -> str:
         page.entry(f"{moments.whole:.2f} s", "Her wallet has signed again and broadcast. That was Alice's wait.")
     page.line()
     page.line(f"{INDENT}transaction {txid}")
+    if stage.window is not None:
+        shows(page, stage.window, "Paid by payjoin")
+        stage.window.press("Show transaction")
+        stage.window.until(lambda: "Payjoin. You added" in texts(stage.window), "the transaction's dialog says payjoin")
+        page.entry("", "Its dialog is open, and says what Bob added, what he received, and who paid which fee.")
+        stage.window.pause()
     return txid
+
+
+def texts(window: Window | None) -> str:
+    """Return all that the window's dialogs say."""
+    return "\n".join(window.dialogs().values()) if window is not None else ""
 
 
 def show_transaction(page: Page, stage: Stage, txid: str, request: dict[str, Any]) -> Payjoin:
@@ -169,6 +205,12 @@ def show_transaction(page: Page, stage: Stage, txid: str, request: dict[str, Any
 def show_session(page: Page, stage: Stage, payjoin: Payjoin, request: dict[str, Any]) -> dict[str, Any]:
     session_id = request["payjoin"]["session_id"]
     page.step("What Bob's Electrum recorded")
+    if stage.window is not None:
+        stage.window.close_dialogs()
+        stage.window.press("Details")
+        stage.window.until(lambda: "Answered" in texts(stage.window), "the sessions' window tells what happened")
+        page.text("The window Payjoin sessions, of the menu Wallet, tells the same.")
+        stage.window.pause()
     page.command(f"electrum payjoin_session {session_id}")
     session = stage.bob.until(session_id, status="completed")
     page.table(
@@ -220,8 +262,7 @@ def show_credit(page: Page, stage: Stage, request: dict[str, Any], payjoin: Payj
 
 def pay_plainly_and_mine(page: Page, stage: Stage, coffee: dict[str, Any], before: dict[str, int]) -> None:
     page.step("Carol, whose wallet knows nothing of payjoin; and a block")
-    page.command(f"electrum add_request {Decimal(TEA) / SATS} --memo tea")
-    tea = stage.bob.payjoin_request(TEA, memo="tea")
+    tea = make_request(page, stage, TEA, "tea")
     page.text("The answer is such a URI again. Of it, Carol's wallet reads:")
     page.line(f"{INDENT}{tea['payjoin']['plain_uri'].partition('&')[0]}")
     txid = stage.stand.node.fund(tea["address"], TEA)
@@ -238,6 +279,10 @@ def pay_plainly_and_mine(page: Page, stage: Stage, coffee: dict[str, Any], befor
     page.table(("request", "status_str", "payjoin.status", "payjoin.received_sat"), *rows)
     page.line()
     page.check(balances(stage)["Bob"] - before["Bob"] == received, "Bob has exactly what these two brought")
+    if stage.window is not None:
+        stage.window.close_dialogs()
+        marked = [description for description, mark in stage.window.history() if mark]
+        page.check(marked == ["coffee"], "the window's history marks the payjoin, and it alone")
 
 
 def balances(stage: Stage) -> dict[str, int]:

@@ -44,6 +44,8 @@ class ElectrumDaemon:
         """Servers beside the wallet's own (`host:port:s`, of another host name), from the next start on."""
         self.front: Sequence[str | Path] = ()
         """A script and its words that a test puts in front of the launcher, from the next start on."""
+        self.starts: Sequence[str] = ("daemon",)
+        """What Electrum is started as: the daemon, or `("gui", "-w", wallet)`, whose JSON-RPC answers too."""
         self._electrum = part.ensure()
         self.data = folder / "regtest"
         (self.data / "wallets").mkdir(parents=True, exist_ok=True)  # `create` wants it to exist
@@ -90,7 +92,7 @@ class ElectrumDaemon:
             f"Electrum {self.name}",
             self._command(
                 str(self._electrum.launcher),
-                *("--regtest", "-D", str(self.folder), "-v", "daemon"),
+                *("--regtest", "-D", str(self.folder), "-v", *self.starts),
                 *connection,
             ),
             log=self.log,
