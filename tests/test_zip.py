@@ -171,3 +171,12 @@ def main(folder: str, gui: str, authorized: str, modules: list[str]) -> dict[str
 if __name__ == "__main__":
     print(json.dumps(main(sys.argv[1], **json.loads(sys.argv[2]))), flush=True)
     os._exit(0)  # Electrum's plugins are a thread that nothing ends
+
+
+def test_an_older_python_is_told_so() -> None:
+    code = "import sys, electrum.network; sys.version_info = (3, 10, 13); import payjoin_plugin.cmdline"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("ImportError: Payjoin needs Python 3.11 or newer\n")
