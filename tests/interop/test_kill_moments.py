@@ -7,107 +7,46 @@ that the sender has is the one of which the log tells.
 
 from __future__ import annotations
 
-import itertools
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from payjoin_plugin.errors import ErrorReplyReceived
-from tests.interop.branches import wait_for_coin
-from tests.interop.conftest import fund_together, master_key
+from tests.interop.grip import NEW, Grip
 from tests.interop.mailboxes import holds_our_answer
-from tests.interop.payments import is_at_node, pay, txid_of_original
+from tests.interop.payments import is_at_node, txid_of_original
 from tests.interop.receiver import Receiver
+from tests.interop.scenes import (
+    ANSWERED,
+    BROADCAST,
+    PAYJOIN,
+    RECEIVERS_COIN,
+    REFUSAL,
+    TOO_DEAR,
+    TOO_LITTLE,
+    UNDISTURBED,
+    Held,
+    begin,
+    new_held_wallet,
+    wait_for_all,
+)
 from tests.interop.sender import AMOUNT, WHOLE_LOG, assert_paid_by_payjoin, new_sender
-from tests.interop.struck import NEW, Grip
-from tests.sender.payer import Payer
-from tests.sender.payment import Terms, V2Payment
 from tests.stand.payjoin_cli import Run, txid_of
 from tests.stand.processes import ProcessError, wait_until
 from tests.stand.stand import Stand
 
 pytestmark = pytest.mark.timeout(240)
 
-NUMBER = itertools.count(1)
-RECEIVERS_COIN, SENDERS_COIN = 1_000_000, 2_000_000
-"""Satoshis."""
-
-BEGINNING = ("Created", "Created poll", "RetrievedOriginal", "RetrievedOriginal look_up")
-PAYJOIN = (
-    *BEGINNING,
-    "AcceptedOriginal",
-    "CommittedContribution",
-    "CommittedContribution sign",
-    "SignedProposal",
-    "SignedProposal flush",
-    "SignedProposal answer",
-    "PostedProposal",
-    "PostedProposal poll",
-)
-"""Every moment of a session that ends as a payjoin."""
-REFUSAL = ("RefusedOriginal", "RefusedOriginal flush", "RefusedOriginal answer", "Closed")
-TOO_LITTLE = (*BEGINNING, *REFUSAL)
-"""Every moment of a session whose sender pays less than was asked."""
-TOO_DEAR = (*BEGINNING, "AcceptedOriginal", *REFUSAL)
-"""Every moment of a session whose payjoin would cost us more than our limit. The original is then broadcast."""
-BROADCAST = ("before", "after")
-
-ABOUT_TO_POST = "SignedProposal flush"
-ANSWERED = PAYJOIN[PAYJOIN.index(ABOUT_TO_POST) + 1 :]
-"""The moments at which the sender could go on. They are kept asleep, or the payjoin might be seen before the plug."""
-
-UNDISTURBED = "nothing is held"
-
-
-@dataclass
-class Struck:
-    """A session that was held at a moment when the plug was pulled."""
-
-    moment: str
-    receiver: Receiver
-    request: dict[str, Any] = field(default_factory=dict)
-    sender: Run | V2Payment | None = None
-    on_disk: list[dict[str, Any]] = field(default_factory=list)
-    """The events that were there before the new start."""
-
-    @property
-    def session_id(self) -> str:
-        return str(self.request["payjoin"]["session_id"])
-
-    @property
-    def key(self) -> str:
-        """What it is held by."""
-        return txid_of_original(self.payment) if self.moment in BROADCAST else self.session_id
-
-    @property
-    def run(self) -> Run:
-        assert isinstance(self.sender, Run)
-        return self.sender
-
-    @property
-    def payment(self) -> V2Payment:
-        assert isinstance(self.sender, V2Payment)
-        return self.sender
-
-    def stored(self) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = self.receiver.stored()["plugin_data"]["payjoin"]["sessions"][self.session_id][
-            "events"
-        ]
-        return events
-
-
-Scene = dict[tuple[str, str], Struck]
-"""By what comes of it (`payjoin`, `v1`, `too little`, `too dear`) and the moment."""
+Scene = dict[tuple[str, str], Held]
+"""By what comes of it and the moment."""
 
 MOMENTS = (
     *(("payjoin", moment) for moment in PAYJOIN[1:]),  # what was Created has begun to poll when its ID is known
-    ("v1", "SignedProposal answer"),  # the sender has it and is gone: it cannot be said again
     *(("too little", moment) for moment in REFUSAL),
     *(("too dear", moment) for moment in (*REFUSAL, *BROADCAST)),
+    # What was answered cannot be said to an old sender again. The last: the directory holds their request for 30 s.
+    ("v1", "SignedProposal answer"),
 )
 HELD = [pytest.param(*one, id=" ".join(one)) for one in MOMENTS]
 
@@ -120,7 +59,7 @@ def grip(stand: Stand, plugin_zip: Path) -> Grip:
 @pytest.fixture(scope="module")
 def undisturbed(stand: Stand, grip: Grip) -> Scene:
     """One session of each kind that nobody holds."""
-    scene = _begin(stand, grip, [(kind, UNDISTURBED) for kind in ("payjoin", "too little", "too dear")])
+    scene = _scene(begin(stand, grip, [(kind, UNDISTURBED) for kind in ("payjoin", "too little", "too dear")]))
     scene["payjoin", UNDISTURBED].receiver.until(scene["payjoin", UNDISTURBED].session_id, status="completed")
     for kind in ("too little", "too dear"):
         scene[kind, UNDISTURBED].receiver.until(scene[kind, UNDISTURBED].session_id, status="failed")
@@ -132,14 +71,8 @@ def undisturbed(stand: Stand, grip: Grip) -> Scene:
 @pytest.fixture(scope="module")
 def scene(stand: Stand, grip: Grip, undisturbed: Scene) -> Scene:  # it comes first
     """Every session at its moment, the plug pulled, and the same Electrum started again, without our hand in it."""
-    scene = _begin(stand, grip, MOMENTS)
-    for struck in scene.values():
-        if struck.moment in ANSWERED:
-            grip.wait_for(struck.session_id, ABOUT_TO_POST)
-            struck.run.send(signal.SIGSTOP)
-            grip.hold(struck.session_id, struck.moment)
-    for struck in scene.values():
-        grip.wait_for(struck.key, struck.moment)
+    scene = _scene(begin(stand, grip, MOMENTS))
+    wait_for_all(grip, list(scene.values()))
     grip.daemon.kill()
     for struck in scene.values():
         struck.on_disk = struck.stored()
@@ -152,12 +85,16 @@ def scene(stand: Stand, grip: Grip, undisturbed: Scene) -> Scene:  # it comes fi
     return scene
 
 
+def _scene(held: list[Held]) -> Scene:
+    return {(one.kind, one.moment): one for one in held}
+
+
 @pytest.fixture
 def doomed(stand: Stand, grip: Grip) -> Receiver:
     """A wallet in a daemon that will kill itself when it is told to, before the event it records can be saved."""
     grip.daemon.stop()
     grip.reach_in()
-    receiver = _new_wallet(grip)
+    receiver = new_held_wallet(grip)
     stand.fund(receiver.daemon, RECEIVERS_COIN, wallet=receiver.wallet)
     return receiver
 
@@ -166,46 +103,6 @@ def _restart(grip: Grip, receiver: Receiver) -> None:
     """Start the daemon as it is."""
     grip.daemon.front = ()
     receiver.restart()
-
-
-def _begin(stand: Stand, grip: Grip, wanted: Sequence[tuple[str, str]]) -> Scene:
-    """Make a wallet, a request and a sender for each, say where it is to be held, and have all pay."""
-    receivers = [_new_wallet(grip) for _ in wanted]
-    names = [f"struck-{next(NUMBER)}" for _ in wanted]
-    people = {name: stand.payjoin_cli(name) for name in names}
-    fund_together(
-        stand,
-        {one.daemon.address(one.wallet): RECEIVERS_COIN for one in receivers}
-        | {stand.node.address(name): SENDERS_COIN for name in names},
-    )
-    scene: Scene = {}
-    for receiver, (kind, moment) in zip(receivers, wanted, strict=True):
-        wait_for_coin(receiver)
-        request = receiver.payjoin_request(AMOUNT)
-        scene[kind, moment] = struck = Struck(moment, receiver, request)
-        if moment not in (UNDISTURBED, *BROADCAST):
-            grip.hold(struck.session_id, ABOUT_TO_POST if moment in ANSWERED else moment)
-    for name, ((kind, moment), struck) in zip(names, scene.items(), strict=True):
-        uri = struck.request["URI"]
-        match kind:
-            case "payjoin" | "v1":
-                struck.sender = people[name].send(uri, v1=kind == "v1")
-            case "too little":
-                assert "amount=0.001&" in uri
-                struck.sender = people[name].send(uri.replace("amount=0.001&", "amount=0.00099999&"))
-            case "too dear":
-                # Our share at this rate is above the limit, and the sender offers nothing.
-                struck.sender = pay(Payer(stand, name), struck.request, Terms(fee_rate=200, offer_sat=0))
-                if moment in BROADCAST:
-                    grip.hold(struck.key, moment)
-                struck.payment.post()
-    return scene
-
-
-def _new_wallet(grip: Grip) -> Receiver:
-    name = f"struck-{next(NUMBER)}"
-    grip.daemon.restore_wallet(master_key(name), name)
-    return Receiver(grip.daemon, name)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +141,7 @@ def _is_paid(receiver: Receiver, session_id: str, run: Run) -> None:
     assert receiver.balance_sat() == RECEIVERS_COIN + AMOUNT - session["receiver_fee_sat"]
 
 
-def _is_told(struck: Struck) -> None:
+def _is_told(struck: Held) -> None:
     """Check that the sender hears of the refusal."""
     if isinstance(struck.sender, Run):
         struck.sender.wait_for("The receiver rejected the original PSBT")
@@ -300,6 +197,6 @@ def test_an_end_that_was_seen_and_not_saved_is_seen_again(stand: Stand, grip: Gr
     grip.die(session_id, "Closed")
     run = sender.send(request["URI"])
     grip.wait_for_death()
-    assert Struck("Closed", doomed, request).stored()[-1]["event"] in ("signed_proposal", "posted_proposal")
+    assert Held("payjoin", "Closed", doomed, request).stored()[-1]["event"] in ("signed_proposal", "posted_proposal")
     _restart(grip, doomed)
     _is_paid(doomed, session_id, run)

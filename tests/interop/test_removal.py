@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import COINS, new_wallet, setting
+from tests.interop.grip import Grip
 from tests.interop.payments import UNTIL_ASKED, hold, is_at_node, session_of, txid_of_original
 from tests.interop.receiver import Receiver
 from tests.interop.sender import PAID, is_seen_as_paid
-from tests.interop.struck import Grip
 from tests.sender.payer import Payer
 from tests.sender.payment import V2Payment
 from tests.stand.electrum_daemon import ElectrumError
