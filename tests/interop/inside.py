@@ -69,9 +69,9 @@ class Inside:
 
     def _reach_in(self) -> None:
         runner = importlib.import_module(f"{PACKAGE}.client.runner").Runner
-        sessions = importlib.import_module(f"{PACKAGE}.app.sessions").WalletSessions
+        settling = importlib.import_module(f"{PACKAGE}.app.settling").Settling
         ledger = importlib.import_module(f"{PACKAGE}.app.ledger").Ledger
-        made, stepped, fell_back = runner.__init__, runner._in_time, sessions._fall_back
+        made, stepped, without_payjoin = runner.__init__, runner._in_time, settling.without_payjoin
         recorded, created = ledger.record, ledger.create
         broadcast = Network.broadcast_transaction
 
@@ -85,9 +85,9 @@ class Inside:
             await self._hold(this.session.id, last_event(this.session))
             return await stepped(this, state)
 
-        async def fall_back(this: Any, one: Any) -> None:
-            await self._hold(one.session.id, last_event(one.session))
-            await fell_back(this, one)
+        async def after_the_end(this: Any, session: Any) -> None:
+            await self._hold(session.id, last_event(session))
+            await without_payjoin(this, session)
 
         def record(this: Any, session: Any, event: Any, **more: Any) -> bool:
             done: bool = recorded(this, session, event, **more)
@@ -104,7 +104,7 @@ class Inside:
             await broadcast(this, tx)
             await self._hold(tx.txid(), "after")
 
-        runner.__init__, runner._in_time, sessions._fall_back = make, step, fall_back
+        runner.__init__, runner._in_time, settling.without_payjoin = make, step, after_the_end
         ledger.record, ledger.create = record, create
         Network.broadcast_transaction = broadcast_transaction
 
