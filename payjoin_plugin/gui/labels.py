@@ -1,12 +1,13 @@
-"""Labels that never move what stands around them.
+"""Labels that never move what stands around them, and one whose help the keyboard reaches.
 
 The height of a label that wraps depends on its width, and Electrum's receive tab grows with each change of such a one.
 """
 
 from __future__ import annotations
 
+from electrum.gui.qt.util import HelpLabel
 from PyQt6.QtCore import QSize, Qt
-from PyQt6.QtGui import QResizeEvent
+from PyQt6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PyQt6.QtWidgets import QLabel, QSizePolicy
 
 
@@ -53,3 +54,29 @@ class LineLabel(QLabel):
         fitting = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
         self.setText(fitting)
         self.setToolTip(self.words if fitting != self.words else "")
+
+
+class KeyHelpLabel(HelpLabel):
+    """Electrum's label that shows its help when it is clicked; here by Tab and Space or Enter, too."""
+
+    def __init__(self, words: str, help_text: str) -> None:
+        super().__init__(words, help_text)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802  # Qt's
+        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.show_help()
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802  # Qt's
+        self._underline(is_on=True)
+        super().focusInEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:  # noqa: N802  # Qt's
+        self._underline(is_on=False)
+        super().focusOutEvent(event)
+
+    def _underline(self, *, is_on: bool) -> None:
+        self.font.setUnderline(is_on)  # Electrum's label keeps a font under this name
+        self.setFont(self.font)

@@ -53,18 +53,19 @@ class Toggle(QObject):
         self._window, self._sessions, self._bridge = window, sessions, bridge
         self._setting = window.config.cv.from_key("plugins.payjoin.offer_in_window")
         self.box = QCheckBox(_("Payjoin"))
-        self.box.setToolTip(
-            _(
-                "The sender's wallet may mix one of your coins into their payment, so that nobody can tell from the "
-                "chain who paid whom. Every wallet can still pay the request."
-            )
+        explained = _(
+            "The sender's wallet may mix one of your coins into their payment, so that nobody can tell from the chain "
+            "who paid whom. Every wallet can still pay the request."
         )
+        self.box.setToolTip(explained)
+        self.box.setWhatsThis(explained)
         self.box.setChecked(bool(self._setting.get()))
         self.box.clicked.connect(self._setting.set)
         self.reason = LineLabel()
         grid = window.receive_tab.receive_grid
         grid.addWidget(self.box, TOGGLE_ROW, 0)
         grid.addWidget(self.reason, TOGGLE_ROW, 1, 1, -1)
+        QWidget.setTabOrder(window.receive_tab.expiry_button, self.box)
         self._asking = False
 
     def remove(self) -> None:
@@ -134,6 +135,10 @@ class StatusPanel(QWidget):
         window.setMinimumHeight(self._lowest + ROOM)
         self._place = _column_of(self._tab)
         self._place.insertWidget(1, self)
+        before: QWidget = self._tab.create_lightning_invoice_button
+        for button in self.buttons:
+            QWidget.setTabOrder(before, button)
+            before = button
 
     @staticmethod
     def _keep_rows(grid: QGridLayout) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from electrum.gui.qt.util import HelpLabel, line_dialog
+from electrum.gui.qt.util import line_dialog
 from electrum.i18n import _
 from PyQt6.QtWidgets import (
     QAbstractItemView,
@@ -22,6 +22,7 @@ from PyQt6.QtWidgets import (
 from ..app.services import is_useless
 from ..app.settings import checked
 from ..errors import UserError
+from .labels import KeyHelpLabel
 
 if TYPE_CHECKING:
     from ..app.services import Services
@@ -61,7 +62,7 @@ class ServiceList(QWidget):
         self.remove_button.clicked.connect(self.remove_selected)
         self.up_button.clicked.connect(self.move_up)
         self.row = QHBoxLayout()
-        self.row.addWidget(HelpLabel(words, help_text))
+        self.row.addWidget(KeyHelpLabel(words, help_text))
         self.row.addStretch(1)
         for button in (self.add_button, self.remove_button, self.up_button):
             button.setAutoDefault(False)

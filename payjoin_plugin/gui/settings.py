@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from electrum.gui.qt.util import Buttons, CancelButton, HelpLabel, OkButton, WindowModalDialog
+from electrum.gui.qt.util import Buttons, CancelButton, OkButton, WindowModalDialog
 from electrum.i18n import _
 from electrum.util import UserFacingException, get_asyncio_loop
 from PyQt6.QtWidgets import (
@@ -24,6 +24,7 @@ from PyQt6.QtWidgets import (
 
 from ..app.settings import PREFIX
 from .bridge import Bridge
+from .labels import KeyHelpLabel
 from .services import ServiceLists
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ class SettingsDialog(WindowModalDialog):
     def _switch(self, name: str, words: str, help_text: str) -> None:
         box = QCheckBox(words)
         box.setToolTip(help_text)
+        box.setWhatsThis(help_text)  # Shift and F1: a tooltip wants a mouse
         self._fields[name] = (box.isChecked, box.setChecked)
         self._grid.addWidget(box, self._grid.rowCount(), 0, 1, 3)
 
@@ -242,7 +244,7 @@ class SettingsDialog(WindowModalDialog):
     def _labelled(self, words: str, field: QWidget, unit: str | None, help_text: str, *, wide: bool = False) -> None:
         row = self._grid.rowCount()
         field.setToolTip(help_text)
-        self._grid.addWidget(HelpLabel(words, help_text), row, 0)
+        self._grid.addWidget(KeyHelpLabel(words, help_text), row, 0)
         self._grid.addWidget(field, row, 1, 1, 2 if wide else 1)
         if unit is not None:
             self._grid.addWidget(QLabel(unit), row, 2)
