@@ -87,7 +87,7 @@ class RequestMarks:
         known = self._tooltips.get(session_id)
         if known is None or known[0][0] is not stands[0] or known[0][1] is not stands[1]:
             line = line_of(view_of(self._sessions, session_id), self._window.config)
-            known = self._tooltips[session_id] = (stands, f"Payjoin: {line.text}")
+            known = self._tooltips[session_id] = (stands, _("Payjoin: {}").format(line.text))
         return known[1]
 
     def _may_delete(self, request_ids: Iterable[str]) -> bool:

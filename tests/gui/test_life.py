@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PyQt6.QtCore import Qt
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QWidget
 
 from payjoin_plugin.app.view import Finder
@@ -106,6 +106,20 @@ def history_marks(shop: Resident) -> dict[str, tuple[object, str, str]]:
         icon, tooltip, text = (index.data(role) for role in roles)
         shown[view.tx_item_from_proxy_row(row)["txid"]] = (icon, tooltip, text)
     return shown
+
+
+def test_while_nothing_changes_no_timer_of_ours_is_faster_than_a_second(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    shop.parts.show_sessions(None)
+    house.settle(1)
+    timers = [timer for timer in shop.window.findChildren(QTimer) if is_ours(timer.parent()) and timer.isActive()]
+    assert len(timers) == 2, "the countdown, and the clock of the list"
+    assert all(timer.interval() >= 1000 for timer in timers)
+
+
+def is_ours(thing: object) -> bool:
+    return type(thing).__module__.startswith("payjoin_plugin")
 
 
 def test_a_reserved_coin_says_for_what_and_until_when(house: House) -> None:

@@ -1,0 +1,76 @@
+"""Whatever a person reads in the window goes through Electrum's `_()`, and none of it is read as HTML."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "payjoin_plugin"
+FILES = sorted(
+    [
+        *(PACKAGE / "gui").glob("*.py"),
+        *(PACKAGE / "app" / f"{name}.py" for name in "offering settling originals view".split()),
+    ]
+)
+"""Those that a window shows."""
+WORDS = re.compile(r"[A-Za-z]{2,}[ …].*[A-Za-z]|[A-Z][a-z]+")
+"""A sentence, or a word with a capital."""
+NOT_READ = {"getLogger", "get_logger", "own_fault", "exception", "error", "warning", "info", "debug", "AssertionError"}
+"""Functions whose text goes to the log file."""
+
+
+def untranslated(source: str) -> Iterator[str]:
+    """The texts in a file that look like words for a person and do not go through `_()`."""
+    tree = ast.parse(source)
+    fine: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name == "_" or name in NOT_READ:
+                fine |= set(ast.walk(node))
+            case ast.Expr(value=ast.Constant()):
+                fine.add(node.value)  # a docstring
+            case ast.Assert(msg=ast.expr() as message):
+                fine |= set(ast.walk(message))
+            case ast.AnnAssign(annotation=annotation) | ast.arg(annotation=ast.expr() as annotation):
+                fine |= set(ast.walk(annotation))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in fine:
+            yield from [node.value] if WORDS.search(node.value) else ()
+
+
+ALLOWED = {"payjoin-session.json"}
+
+
+def read_as_html(source: str) -> Iterator[str]:
+    """The calls in a file by which Qt or Electrum would read a text as HTML."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(attr="RichText" | "AutoText" | "MarkdownText" | "setHtml" | "insertHtml" as name):
+                yield name
+            case ast.keyword(arg="rich_text", value=ast.Constant(value=True)):
+                yield "rich_text"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_nothing_is_read_as_html(file: Path) -> None:
+    assert list(read_as_html(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_sentence_can_be_translated(file: Path) -> None:
+    assert [text for text in untranslated(file.read_text(encoding="utf-8")) if text not in ALLOWED] == []
+
+
+def test_a_sentence_that_cannot_be_translated_is_seen() -> None:
+    assert list(untranslated('label.setText("Not paid yet")')) == ["Not paid yet"]
+    assert list(untranslated('button = QPushButton("Abort")')) == ["Abort"]
+    assert list(untranslated('label.setText(_("Not paid yet"))')) == []
+
+
+def test_html_is_seen() -> None:
+    assert list(read_as_html("label.setTextFormat(Qt.TextFormat.RichText)")) == ["RichText"]
+    assert list(read_as_html("window.show_error(text, rich_text=True)")) == ["rich_text"]
