@@ -189,6 +189,13 @@ class ServiceLists(QWidget):
         checking = self._services.check(directories=self.directories.urls(), relays=self.relays.urls())
         self._bridge.run(checking, self._tested, self._not_tested)
 
+    def objection(self) -> str | None:
+        """Return why the two lists cannot be used together, or None."""
+        directories = self.directories.urls()
+        if all(is_useless(relay, directories) for relay in self.relays.urls()):
+            return _("Every relay in the list is run by your directory's operator: add one that somebody else runs.")
+        return None
+
     def _tested(self, found: dict[str, Any]) -> None:
         self.test_button.setEnabled(True)
         self.result.setText("")

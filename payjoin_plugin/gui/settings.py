@@ -121,17 +121,23 @@ class SettingsDialog(WindowModalDialog):
 
     def accept(self) -> None:
         """Save what is different; stay open and say so where something is refused."""
+        if (objection := self.lists.objection()) is not None:
+            self._refuse(objection)
+            return
         try:
             for name, (read, _fill) in self._fields.items():
                 value = read()
                 if value != getattr(self._services.settings, name):
                     self._config.cv.from_key(PREFIX + name).set(value)
         except UserFacingException as refusal:
-            self.trouble.setText(str(refusal))
-            self.trouble.setVisible(True)
+            self._refuse(str(refusal))
             return
         get_asyncio_loop().call_soon_threadsafe(self._services.keeper.poke)
         super().accept()
+
+    def _refuse(self, sentence: str) -> None:
+        self.trouble.setText(sentence)
+        self.trouble.setVisible(True)
 
     # The fields
 

@@ -78,6 +78,27 @@ def test_a_relay_of_the_directorys_operator_is_refused(dialog: SettingsDialog) -
     assert dialog.lists.relays.add("https://relay.example")
 
 
+def test_lists_that_cannot_work_together_are_not_saved(house: House, dialog: SettingsDialog) -> None:
+    before = house.plugin.services.settings.ohttp_relays
+    dialog.lists.relays.set_urls(["https://relay.payjo.in"])
+    dialog.lists.directories.set_urls(["https://payjo.in"])
+    dialog.save_button.click()
+    assert dialog.isVisible()
+    assert dialog.trouble.text().startswith("Every relay in the list is run by your directory's operator")
+    assert house.plugin.services.settings.ohttp_relays == before
+    assert dialog.lists.relays.add("https://relay.example")
+    dialog.save_button.click()
+    assert not dialog.isVisible()
+    assert house.plugin.services.settings.ohttp_relays == ["https://relay.payjo.in", "https://relay.example"]
+
+
+def test_what_the_setting_itself_refuses_is_said_and_the_dialog_stays(house: House, dialog: SettingsDialog) -> None:
+    dialog.lists.relays.set_urls(["nonsense"])
+    dialog.save_button.click()
+    assert dialog.isVisible()
+    assert "ohttp_relays" in dialog.trouble.text()
+
+
 def test_the_last_entry_cannot_be_removed(dialog: SettingsDialog) -> None:
     relays = dialog.lists.relays
     relays.table.selectRow(0)
