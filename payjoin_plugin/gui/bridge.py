@@ -67,6 +67,8 @@ def sentence_of(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, TransientError):
         return _("The payjoin service or the Electrum server cannot be reached.") + f" ({text})"
+    if isinstance(error, OSError):
+        return _("The wallet file cannot be saved: {}").format(error.strerror or text)
     argument, _colon, said = text.partition(": ")
     if not isinstance(error, UserError) or not said or not argument.isidentifier():
         return text

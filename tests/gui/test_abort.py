@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from electrum.util import get_asyncio_loop
@@ -98,6 +101,30 @@ def test_after_the_answer_it_says_that_the_sender_may_still_complete_it(house: H
     house.until(lambda: shop.line == "Aborted, but the sender completed it: paid.")
 
 
+def test_an_abort_that_cannot_be_saved_says_so_in_the_dialog(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    save_db = shop.wallet.save_db
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shop.wallet.save_db = full
+    trouble: list[str] = []
+
+    def when_it_has_failed(dialog: Any) -> None:
+        house.until(lambda: not dialog.trouble.isHidden())
+        trouble.append(dialog.trouble.text())
+        press("Close")(dialog)
+
+    house.answers(press("Abort payjoin"), when_it_has_failed)
+    shop.press("Abort payjoin")
+    assert trouble == ["The wallet file cannot be saved: No space left on device"]
+    shop.wallet.save_db = save_db
+    shop.wallet.save_db()
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort()), "Electrum's next save has it"
+
+
 # In the middle of a step
 
 
@@ -147,7 +174,7 @@ def test_an_abort_in_the_middle_of_a_step_ends_it_for_good(house: House, stage: 
     release()
     house.settle(0.5)
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort()), "what came back later is dropped"
-    assert session_id not in shop.sessions.runners
+    assert session_id not in shop.sessions.live.runners
     journal = house.mailroom.directory.journal
     before = len(journal.requests)
     house.settle(2.5)

@@ -132,7 +132,7 @@ def test_a_request_that_failed_is_made_anew_from_its_own_words(house: House) -> 
     shop = house.open("shop", 5_000_000).with_keys()
     session_id = shop.session_of(shop.request(70_000, "Rent"))
     shop.sessions.ledger.record(shop.sessions.ledger.open[session_id], Closed(Failure()))
-    shop.sessions._stop_soon(session_id)
+    shop.sessions.live.stop_soon(session_id)
     house.until(lambda: shop.line == "The payjoin failed: something else than a payment came.")
     assert shop.buttons == ["New request", "Details"]
     shop.press("New request")
