@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from electrum.plugin import BasePlugin
@@ -11,13 +12,14 @@ from electrum.util import get_asyncio_loop, trigger_callback
 
 from ..errors import PayjoinError
 from .commands import PayjoinCommands
-from .services import Services
-from .sessions import WalletSessions
 
 if TYPE_CHECKING:
     from electrum.plugin import Plugins
     from electrum.simple_config import SimpleConfig
     from electrum.wallet import Abstract_Wallet
+
+    from .services import Services
+    from .sessions import WalletSessions
 
 CHANGED = "payjoin_changed"
 """The event on Electrum's bus after every turn that a person may see; carries the wallet."""
@@ -37,16 +39,23 @@ class AtStake:
 class PayjoinPlugin(BasePlugin):
     """Common to the daemon and the window.
 
-    Nothing starts before a wallet is there: Electrum makes this object in short-lived processes too.
+    Nothing starts before a wallet is there: Electrum makes this object in short-lived processes too. Nor is the rest of
+    us imported: out of a zip Python compiles it each time, which takes a tenth of a second.
     """
 
     def __init__(self, parent: Plugins, config: SimpleConfig, name: str) -> None:
         super().__init__(parent, config, name)
         self.commands = PayjoinCommands(self)
-        self.services = Services(config, self._keys_changed)
         self._wallets: dict[Abstract_Wallet, WalletSessions] = {}
         self.ends_sessions = False
         """The user was asked, and wants every session ended when we are removed."""
+
+    @cached_property
+    def services(self) -> Services:
+        """What all wallets share."""
+        from .services import Services  # noqa: PLC0415  see the class
+
+        return Services(self.config, self._keys_changed)
 
     def sessions_of(self, wallet: Abstract_Wallet) -> WalletSessions | None:
         """Return the sessions of an open wallet."""
@@ -70,6 +79,8 @@ class PayjoinPlugin(BasePlugin):
     def _start_wallet(self, wallet: Abstract_Wallet) -> None:
         if wallet in self._wallets or not self.is_wanted():
             return
+        from .sessions import WalletSessions  # noqa: PLC0415  see the class
+
         try:
             sessions = WalletSessions(
                 wallet,
