@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import crowd, crypto, many, wait
+from bench import crowd, crypto, history, many, start, storage, wait
 from bench.ground import Ground
 from bench.table import table
 
@@ -19,6 +19,9 @@ PARTS = {
     "crypto": crypto,
     "crowd": crowd,
     "many": many,
+    "history": history,
+    "storage": storage,
+    "start": start,
 }
 """What can be measured: each has `measure(ground)`, which returns its figures."""
 

@@ -37,7 +37,7 @@ class Library:
 
     def __init__(self) -> None:
         self.spent = 0.0
-        self._real, self._real_bind = secp256k1._library, secp256k1._bind  # noqa: SLF001
+        self._real, self._real_bind = secp256k1._library, secp256k1._bind
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._real, name)
