@@ -167,6 +167,9 @@ class MemoryStore:
     def append(self, session_id: str, record: Mapping[str, Any]) -> None:
         self.content["sessions"][session_id]["events"].append(record)
 
+    async def quiet(self) -> None:
+        pass
+
     async def flush(self) -> None:
         if json.dumps(self.content) == self.disk:
             return

@@ -132,6 +132,7 @@ class Runner:
                 await self._rest(trouble)
                 continue
             self.trouble = None
+            await self._store.quiet()
             if event is not None and self._record(state, event):
                 self._changed()
             if isinstance(event, RenewedKeys):

@@ -21,6 +21,9 @@ class EventStore(Protocol):
     def append(self, session_id: str, record: Mapping[str, Any]) -> None:
         """Append one JSON-able record, in memory. May be called from any thread."""
 
+    async def quiet(self) -> None:
+        """Return when an append does not have to wait for a save."""
+
     async def flush(self) -> None:
         """The barrier: return when all that was appended before the call is on disk.
 

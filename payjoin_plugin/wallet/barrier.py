@@ -49,6 +49,14 @@ class Barrier:
                 self._saving.add_done_callback(_take_exception)
             await asyncio.shield(self._saving)  # a cancelled caller must not take the others' save along
 
+    async def quiet(self) -> None:
+        """Return when no save of ours is under way.
+
+        It holds the wallet's lock, in a large file for a second. Who records meanwhile would have the whole loop wait.
+        """
+        while self._saving is not None:
+            await asyncio.wait([self._saving])
+
     def flush_now(self) -> None:
         """Do the same at once, for threads without an event loop (not a QThread: Electrum refuses those)."""
         with self._wallet.db.lock:

@@ -89,6 +89,10 @@ class WalletStore:
         """Return when all that was written before the call is on disk. Raises OSError."""
         await self._barrier.flush()
 
+    async def quiet(self) -> None:
+        """Return when no save of ours is under way: who records then does not hold up the event loop."""
+        await self._barrier.quiet()
+
     def flush_now(self) -> None:
         """Do the same, blocking: for Qt's thread. Raises OSError."""
         self._barrier.flush_now()

@@ -43,6 +43,9 @@ class ListStore:
     def append(self, session_id: str, record: Mapping[str, Any]) -> None:
         self.appended.append(record)
 
+    async def quiet(self) -> None:
+        raise AssertionError
+
     async def flush(self) -> None:
         """Memory has no disk."""
 

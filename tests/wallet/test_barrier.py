@@ -262,3 +262,34 @@ def test_a_wallet_in_memory_has_nothing_to_wait_for(tmp_path: Path) -> None:
     store.create("s1", role="receiver", record=created_record())
     run(store.flush())
     assert store.saves == 0
+
+
+def test_who_waits_until_it_is_quiet_leaves_the_loop_running_during_a_save(
+    wallet: Abstract_Wallet, store: WalletStore
+) -> None:
+    may_end, save = threading.Event(), wallet.save_db
+
+    def slow_save() -> None:
+        may_end.wait(10)
+        save()
+
+    wallet.save_db = slow_save
+    store.append("s1", POSTED)
+
+    async def record_during_a_save() -> list[bool]:
+        saving, waiting = asyncio.create_task(store.flush()), asyncio.create_task(store.quiet())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        before = waiting.done()
+        may_end.set()
+        await waiting
+        await saving
+        return [before, store.saves == 1]
+
+    assert run(record_during_a_save()) == [False, True]
+
+
+def test_it_is_quiet_where_nothing_is_saved(store: WalletStore) -> None:
+    store.append("s1", POSTED)
+    run(store.quiet())
+    assert store.saves == 0
