@@ -132,7 +132,8 @@ class Runner:
                 await self._rest(trouble)
                 continue
             self.trouble = None
-            await self._store.quiet()
+            if not isinstance(event, CommittedContribution):  # a coin was chosen: nothing may come between
+                await self._store.quiet()
             if event is not None and self._record(state, event):
                 self._changed()
             if isinstance(event, RenewedKeys):
@@ -182,6 +183,7 @@ class Runner:
             await self._wait(reason)
             return None
         original = read_original(state.retrieved.original)
+        await self._store.quiet()
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
         if self._wallet.seen_elsewhere(original, self.session.id):
             return refused(OriginalRefused(Fault.SEEN_BEFORE), accept_v1=True)

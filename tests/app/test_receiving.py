@@ -171,6 +171,27 @@ async def test_five_senders_at_once_get_five_different_coins(tmp_path: Path) -> 
 
 
 @on_electrums_loop
+async def test_two_that_wait_for_the_same_save_get_two_coins(tmp_path: Path) -> None:
+    async with shop(tmp_path, *COINS[:2]) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        offers = [merchant.offer(AMOUNT + number) for number in range(2)]
+        senders = [merchant.shop.sender(uri, amount_sat=AMOUNT + number) for number, (_, uri) in enumerate(offers)]
+        paying = [asyncio.ensure_future(sender.run()) for sender in senders]
+        for session_id, _ in offers:
+            await merchant.until_row(session_id, reason="needs_approval")
+        barrier, saved = merchant.sessions.store._barrier, asyncio.get_running_loop().create_future()
+        barrier._saving = saved
+        for session_id, _ in offers:
+            merchant.sessions.answer(session_id, password=None)
+        await asyncio.sleep(0.1)
+        assert merchant.sessions.ledger.reserved_outpoints() == set()
+        barrier._saving = None
+        saved.set_result(None)
+        await asyncio.gather(*paying)
+        assert len(merchant.sessions.ledger.reserved_outpoints()) == 2
+
+
+@on_electrums_loop
 async def test_a_senders_coin_that_got_a_proposal_gets_no_second_one(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         (first, first_uri), (second, second_uri) = merchant.offer(), merchant.offer()
