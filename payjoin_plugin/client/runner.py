@@ -336,11 +336,9 @@ class Runner:
             self._changed()
         await self._store.flush()  # an original that is held is worth a payment
         self._wake.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_AGAIN):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     def _stop_waiting(self) -> None:
         if self.waiting is not None:

@@ -171,24 +171,15 @@ async def test_five_senders_at_once_get_five_different_coins(tmp_path: Path) -> 
 
 
 @on_electrums_loop
-async def test_two_that_wait_for_the_same_save_get_two_coins(tmp_path: Path) -> None:
+async def test_two_that_wait_for_a_save_at_each_step_get_two_coins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with shop(tmp_path, *COINS[:2]) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        monkeypatch.setattr(merchant.sessions.store, "quiet", lambda: asyncio.sleep(0.02))
         offers = [merchant.offer(AMOUNT + number) for number in range(2)]
-        senders = [merchant.shop.sender(uri, amount_sat=AMOUNT + number) for number, (_, uri) in enumerate(offers)]
-        paying = [asyncio.ensure_future(sender.run()) for sender in senders]
-        for session_id, _ in offers:
-            await merchant.until_row(session_id, reason="needs_approval")
-        barrier, saved = merchant.sessions.store._barrier, asyncio.get_running_loop().create_future()
-        barrier._saving = saved
-        for session_id, _ in offers:
-            merchant.sessions.answer(session_id, password=None)
-        await asyncio.sleep(0.1)
-        assert merchant.sessions.ledger.reserved_outpoints() == set()
-        barrier._saving = None
-        saved.set_result(None)
-        await asyncio.gather(*paying)
-        assert len(merchant.sessions.ledger.reserved_outpoints()) == 2
+        await asyncio.gather(*(pay(merchant, uri, AMOUNT + number) for number, (_, uri) in enumerate(offers)))
+        rows = [await merchant.until_row(session_id, status="completed") for session_id, _ in offers]
+        assert len({row["contributed_sat"] for row in rows}) == 2
 
 
 @on_electrums_loop

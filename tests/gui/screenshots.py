@@ -126,7 +126,7 @@ def end(shop: Resident, request_id: str, event: Closed) -> None:
     """End a session as it would end."""
     session_id = shop.session_of(request_id)
     shop.sessions.ledger.record(shop.sessions.ledger.open[session_id], event)
-    shop.sessions._stop_soon(session_id)
+    shop.sessions.live.stop_soon(session_id)
     shop.house.settle(0.3)
 
 
