@@ -1,7 +1,8 @@
 """The senders' own payments that lie in our hands: each is money until the chain has settled its coins.
 
-They stand outside the logs, where Electrum keeps them even without us (wallet/storage.py). None is ever a local
-transaction of Electrum's while we live: that would count as balance, and its output would be spent.
+They stand outside the logs, where Electrum keeps them even without us (wallet/storage.py). None is made a local
+transaction of Electrum's while we live: that would count as balance, and its output would be spent. They become some
+when we are taken out; and one that lost its session by that stays one, since nothing of ours could broadcast it.
 """
 
 from __future__ import annotations
