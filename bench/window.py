@@ -86,9 +86,11 @@ def with_open_sessions(house: House, count: int) -> dict[str, float]:
     _busiest(house, lambda: sessions._has_loaded)
     return {
         "a turn of one session": max(_took(shop.parts._refresh) for _ in range(5)),
-        "the request list made anew": max(_took(shop.window.receive_tab.request_list.update) for _ in range(5)),
+        "the request list made anew, Electrum's part too": max(
+            _took(shop.window.receive_tab.request_list.update) for _ in range(5)
+        ),
         "filtered": max(_took(lambda text=text: sessions.search.setText(text)) for text in ("c", "coffee 1", "")),  # type: ignore[misc]
-        "a request made": _took(lambda: _make_request(shop)),
+        "a request made, Electrum's part too": _took(lambda: _make_request(shop)),
     }
 
 

@@ -96,6 +96,11 @@ def test_a_call_of_the_command_line_runs_nothing_of_ours_but_init(archive: Path,
     assert load(archive, tmp_path / "electrum", COMMAND_LINE)["modules"] == [LOADED_AS]
 
 
+def test_before_there_is_a_wallet_next_to_nothing_of_ours_is_compiled(archive: Path, tmp_path: Path) -> None:
+    names = ("", ".app", ".app.commands", ".app.plugin", ".cmdline", ".errors")
+    assert load(archive, tmp_path / "electrum", "cmdline")["at_first"] == [f"{LOADED_AS}{name}" for name in names]
+
+
 def test_the_daemon_needs_no_qt(archive: Path, tmp_path: Path) -> None:
     assert not load(archive, tmp_path / "electrum", "cmdline")["qt"]
 
@@ -152,10 +157,11 @@ def main(folder: str, gui: str, authorized: str, modules: list[str]) -> dict[str
     config.set_key(f"plugins.{NAME}.authorized", private_key.ecdsa_sign(bytes.fromhex(authorized)).hex())
     if gui == COMMAND_LINE:
         Plugins(config, cmd_only=True)
-        plugin, icon = None, 0
+        plugin, icon, at_first = None, 0, _modules()
     else:
         plugins = Plugins(config, gui_name=gui)
         plugin = plugins.get(NAME)
+        at_first = _modules()
         icon = len(plugin.read_file(plugins.get_metadata(NAME).icon)) if plugin else 0
         for module in modules if plugin else ():
             importlib.import_module(module)
@@ -163,9 +169,15 @@ def main(folder: str, gui: str, authorized: str, modules: list[str]) -> dict[str
         "electrum": ELECTRUM_VERSION,
         "plugin": type(plugin).__module__,
         "icon": icon,
-        "modules": sorted(name for name in sys.modules if name.startswith(LOADED_AS)),
+        "at_first": at_first,
+        "modules": _modules(),
         "qt": "PyQt6" in sys.modules,
     }
+
+
+def _modules() -> list[str]:
+    """Return what of ours is imported."""
+    return sorted(name for name in sys.modules if name.startswith(LOADED_AS))
 
 
 if __name__ == "__main__":
