@@ -62,8 +62,10 @@ class Settling(Logger):
             outpoints=outpoints,
             since_height=request.height if request is not None else 0,
         )
+        if not seen:  # nearly always: each of a thousand sessions is looked at whenever a transaction comes
+            return False
         is_paid = request is not None and request_paid(self._wallet, request)
-        outcome = outcome_of(state, seen, request_paid=is_paid) if seen else None
+        outcome = outcome_of(state, seen, request_paid=is_paid)
         if outcome is None or not self._ledger.record(session, Closed(outcome), after=state):
             return False
         if isinstance(outcome, Success):
