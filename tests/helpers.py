@@ -232,6 +232,8 @@ class FakeWallet:
         self.limits = FeeLimits(max_rate=10_000, max_sat=5_000, min_rate=250)
         self.password: str | None = None
         """Where there is one, the wallet is locked, and signs only with it."""
+        self.own_vouts: tuple[int, ...] = (0,)
+        """The original's outputs that are ours."""
         self.is_up_to_date = asyncio.Event()
         self.is_up_to_date.set()
         self.reserved: set[str] = set()
@@ -246,7 +248,7 @@ class FakeWallet:
 
     async def look_up(self, original: Original, session_id: str) -> ChainFacts:
         await self.store.points.pause("looking up")
-        facts = self.chain.facts()
+        facts = replace(self.chain.facts(), own_vouts=self.own_vouts)
         if self.seen_elsewhere(original, session_id):
             seen = {outpoint: replace(known, seen_before=True) for outpoint, known in facts.inputs.items()}
             facts = replace(facts, inputs=seen)

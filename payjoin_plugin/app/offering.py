@@ -12,6 +12,7 @@ from electrum.util import format_satoshis
 
 from ..session.events import Created
 from ..wallet.receiving import why_not, why_unfit
+from ..wallet.watching import requests_at
 from ..wire.keys import SecretKey
 from .settings import DAY
 
@@ -81,6 +82,9 @@ class Offering:
         minimum = self._services.settings.minimum_amount
         if amount_sat < minimum:
             return _("The amount is below your minimum of {}.").format(f"{format_satoshis(minimum)} BTC")
+        if requests_at(self._wallet, request.get_address()) - {request.get_id()}:
+            # Electrum counts what arrives at an address for each request there, and our own coin would pay another one.
+            return _("Another request has the same address.")
         return None
 
     def why_not_now(self) -> str | None:

@@ -131,7 +131,9 @@ class Report:
             status, contributed = read_head(raw_log, now=now()).status, read_contributed(raw_log)
         except UnreadableLog:
             return known | {"status": Status.UNREADABLE.value}
-        received = received_sat(self._sessions.wallet, address, contributed=contributed)
+        # Not this session's coins alone: the address may have had another request before.
+        coins = {*contributed, *self._sessions.ledger.exposed_outpoints()}
+        received = received_sat(self._sessions.wallet, address, contributed=coins)
         return known | {"status": status.value, "received_sat": received}
 
     def _is_unreadable(self, session_id: str) -> bool:

@@ -55,6 +55,8 @@ class ChainFacts:
     """Of the local chain."""
     median_time: int = 0
     """Unix time that the next block is measured by (BIP 113). 0 if it is not known: then a lock by time stays shut."""
+    own_vouts: tuple[int, ...] = ()
+    """The original's outputs that are the wallet's."""
 
 
 @dataclass(frozen=True)

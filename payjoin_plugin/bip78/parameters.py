@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from urllib.parse import unquote_plus
 
@@ -51,6 +51,12 @@ class Parameters:
     additional_fee: AdditionalFee | None = None
     min_fee_rate: int = 0
     """`minfeerate` in sat/kwu: the proposal's, not only the added part's. BIP 78 has no default."""
+
+    def without_fee_from(self, vouts: Collection[int]) -> Parameters:
+        """Return the same without an offer that comes out of one of these outputs: our own money is no offer."""
+        if self.additional_fee is None or self.additional_fee.output_index not in vouts:
+            return self
+        return replace(self, additional_fee=None)
 
 
 def from_query(query: str, *, supported: tuple[int, ...] = (1, 2)) -> Parameters:

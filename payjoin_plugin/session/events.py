@@ -70,6 +70,8 @@ class AcceptedOriginal:
 
     payment_vouts: tuple[int, ...]
     """The outputs of the original that pay the request's address."""
+    own_vouts: tuple[int, ...] = ()
+    """All its outputs that are the wallet's, these among them. Empty in the oldest logs."""
 
 
 @dataclass(frozen=True)

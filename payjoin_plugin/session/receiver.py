@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from ..bip78.contribution import Coin, FeeLimits, choose_coin, contribute
 from ..bip78.original import ChainFacts, Original, check_original, read_original
-from ..bip78.parameters import error_json, from_query
+from ..bip78.parameters import Parameters, error_json, from_query
 from ..bip78.psbt import Psbt, psbt_bytes
 from ..errors import DecodeError, Fault, IllegalEvent, NotYetKnown, OpenError, OriginalRefused
 from ..wire.keys import SecretKey
@@ -124,7 +123,7 @@ class CheckingOriginal:
             if asked_for < PATIENCE:
                 raise
             return refused(OriginalRefused(Fault.COINS_GONE, str(unknown)), accept_v1=True)
-        return AcceptedOriginal(vouts)
+        return AcceptedOriginal(vouts, facts.own_vouts)
 
 
 @dataclass(frozen=True)
@@ -146,11 +145,15 @@ class BuildingProposal:
         outputs = read_original(self.retrieved.original).tx.outputs()
         return sum(int(outputs[vout].value) for vout in self.accepted.payment_vouts)
 
+    @property
+    def _parameters(self) -> Parameters:
+        return from_query(self.retrieved.query).without_fee_from(self.accepted.own_vouts)
+
     def choose(self, coins: Sequence[Coin], limits: FeeLimits, *, exposed: frozenset[str]) -> Coin | None:
         """Choose the coin to add; None where there is none."""
         return choose_coin(
             read_original(self.retrieved.original),
-            from_query(self.retrieved.query),
+            self._parameters,
             coins,
             payment_vout=self.accepted.payment_vouts[0],
             limits=limits,
@@ -162,7 +165,7 @@ class BuildingProposal:
         try:
             made = contribute(
                 read_original(self.retrieved.original),
-                from_query(self.retrieved.query),
+                self._parameters,
                 coin,
                 payment_vout=self.accepted.payment_vouts[0],
                 limits=limits,
@@ -301,23 +304,17 @@ def apply(state: ReceiverState | None, event: ReceiverEvent) -> ReceiverState:
 
 def held_original(state: ReceiverState) -> Original | None:
     """Return the original where it is known to be a payment, in whatever stage; it can be broadcast."""
-    match state:
-        case SessionClosed():
-            return held_original(state.before)
-        case BuildingProposal() | Signing() | PostingProposal() | ProposalPosted() | PostingError():
-            return read_original(state.retrieved.original) if state.accepted else None
-        case WaitingForOriginal() | CheckingOriginal():
+    match open_state(state):
+        case WaitingForOriginal() | CheckingOriginal() | PostingError(accepted=None):
             return None
-        case unreachable:
-            assert_never(unreachable)
+        case held:
+            return read_original(held.retrieved.original)
 
 
 def holds_original(state: ReceiverState) -> bool:
     """Tell whether `held_original` gives one, without reading it."""
     match open_state(state):
-        case WaitingForOriginal() | CheckingOriginal():
-            return False
-        case PostingError(accepted=None):
+        case WaitingForOriginal() | CheckingOriginal() | PostingError(accepted=None):
             return False
         case _:
             return True

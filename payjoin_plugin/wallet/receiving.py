@@ -164,6 +164,9 @@ class ElectrumReceiverWallet:
             relay_fee_rate=self._relay_fee_rate(),
             height=self._wallet.adb.get_local_height(),
             median_time=self._median_time(),
+            own_vouts=tuple(
+                vout for vout, txout in enumerate(original.tx.outputs()) if self._wallet.is_mine(txout.address)
+            ),
         )
 
     def seen_elsewhere(self, original: Original, session_id: str) -> bool:

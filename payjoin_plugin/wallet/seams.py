@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from electrum.logging import get_logger
 
+from .watching import requests_at
+
 if TYPE_CHECKING:
     from electrum.invoices import Request
     from electrum.transaction import PartialTxInput
@@ -157,7 +159,9 @@ class Seams:
             if self._is_on("get_unused_addresses"):
                 with _own_fault("unused addresses"):
                     held = self._owner.held_addresses()
-                    return [address for address in addresses if address not in held]
+                    free = [address for address in addresses if address not in held]
+                    # Who had an expired request may still pay it: its address goes to another customer last of all.
+                    return sorted(free, key=lambda address: bool(requests_at(self._wallet, address)))
             return addresses
 
         self._put("get_unused_addresses", get_unused_addresses)

@@ -118,6 +118,14 @@ def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:
     return bool(received) and sum(received) >= (amount_sat or 0)
 
 
+def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
+    """Return the IDs of the requests that ask for a payment to `address`, expired and paid ones too.
+
+    Electrum gives the address of an expired request to the next one, and has no public function that tells both.
+    """
+    return set(wallet._requests_addr_to_key.get(address, ()))  # noqa: SLF001
+
+
 def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable[str]) -> int:
     """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them."""
     ours = frozenset(contributed)

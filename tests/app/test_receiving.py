@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.bip78.original import ChainFacts, Original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.errors import UserError
@@ -155,6 +156,20 @@ async def test_our_coin_goes_into_no_other_payment_until_the_end(tmp_path: Path)
         merchant.sees(sender.payjoin())
         await merchant.until_row(session_id, status="completed")
         assert merchant.sessions.reserved_outpoints() == set()
+
+
+@on_electrums_loop
+async def test_a_request_whose_address_another_one_has_offers_no_payjoin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        first = merchant.request(AMOUNT)
+        first.time -= 7200
+        assert merchant.wallet.get_unused_address() != first.get_address(), "it is the last to be handed out"
+        with request_made_in_window(wanted=True):
+            request_id = merchant.wallet.create_request(2 * AMOUNT, "tea", 3600, first.get_address())
+        second = merchant.wallet.get_request(request_id)
+        assert merchant.sessions.report.of_request(second, None) == {
+            "unavailable": "Another request has the same address."
+        }
 
 
 # Several

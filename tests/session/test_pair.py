@@ -135,6 +135,16 @@ async def test_a_sender_who_offers_a_fee_pays_for_our_input() -> None:
     assert payjoin.outputs()[1].value < 100_000
 
 
+@jumping
+async def test_a_fee_out_of_another_output_of_ours_is_no_offer() -> None:
+    pair = Pair(query="v=2&maxadditionalfeecontribution=1000&additionalfeeoutputindex=1")
+    pair.receiver.wallet.own_vouts = (0, 1)
+    await pair.run()
+    payjoin = check_the_end(pair)
+    assert payjoin.outputs()[0].value < 130_000
+    assert payjoin.outputs()[1].value == 100_000
+
+
 # Killed
 
 

@@ -105,6 +105,7 @@ def test_what_is_known_of_an_original(receiver: Receiver, sender: Abstract_Walle
     assert about.previous_tx == bytes.fromhex(sender.db.get_transaction(outpoint.split(":")[0]).serialize())
     assert (facts.relay_fee_rate, facts.height) == (309, HEIGHT)  # sat/kwu, rounded up from 308.5
     assert facts.median_time == block_time(HEIGHT - 5)
+    assert [original.tx.outputs()[vout].address for vout in facts.own_vouts] == [receiver.address]
 
 
 def test_a_previous_transaction_in_the_psbt_is_not_fetched(receiver: Receiver, sender: Abstract_Wallet) -> None:
@@ -138,7 +139,9 @@ def test_a_coin_of_our_own_is_known_though_the_psbt_lies_about_its_script(
     txid = ours.prevout.txid.hex()
     receiver.chain.add(receiver.wallet.db.get_transaction(txid), height=150)
     lying = SimpleNamespace(
-        outpoints=(ours.prevout.to_str(),), input_scripts=original.input_scripts, tx=SimpleNamespace(inputs=list)
+        outpoints=(ours.prevout.to_str(),),
+        input_scripts=original.input_scripts,
+        tx=SimpleNamespace(inputs=list, outputs=list),
     )
     facts = run(receiver.electrum.look_up(lying, "s1"))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True]
@@ -152,7 +155,7 @@ def test_a_coin_of_our_own_that_only_the_server_knows_of_is_known_too(
     lying = SimpleNamespace(
         outpoints=(f"{txid}:0", f"{txid}:7"),
         input_scripts=receiver.original(sender).input_scripts * 2,
-        tx=SimpleNamespace(inputs=list),
+        tx=SimpleNamespace(inputs=list, outputs=list),
     )
     facts = run(receiver.electrum.look_up(lying, "s1"))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True, False]
@@ -167,7 +170,7 @@ def test_offline_nothing_is_known(receiver: Receiver, sender: Abstract_Wallet) -
 
 def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver) -> None:
     receiver.wallet.network = None
-    nothing = SimpleNamespace(outpoints=(), input_scripts=(), tx=SimpleNamespace(inputs=list))
+    nothing = SimpleNamespace(outpoints=(), input_scripts=(), tx=SimpleNamespace(inputs=list, outputs=list))
     assert run(receiver.electrum.look_up(nothing, "s1")).median_time == 0  # type: ignore[arg-type]
 
 

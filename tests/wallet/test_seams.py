@@ -214,11 +214,19 @@ def test_a_cancelled_close_still_saves_the_wallet(wallet: Abstract_Wallet, owner
 def test_the_address_of_a_held_original_is_not_handed_out_again(wallet: Abstract_Wallet, owner: Owner) -> None:
     request_id = request(wallet)
     address = wallet.get_request(request_id).get_address()
-    wallet.get_request(request_id).time -= 7200  # it expires unpaid: Electrum would give its address to the next
-    assert wallet.get_unused_address() == address
+    wallet.get_request(request_id).time -= 7200  # it expires unpaid: Electrum gives its address to another
+    assert address in wallet.get_unused_addresses()
     owner.held = {address}
-    assert wallet.get_unused_address() not in {address, None}
     assert address not in wallet.get_unused_addresses()
+
+
+@installed
+def test_the_address_of_an_expired_request_is_handed_out_last_of_all(wallet: Abstract_Wallet) -> None:
+    request_id = request(wallet)
+    address = wallet.get_request(request_id).get_address()
+    wallet.get_request(request_id).time -= 7200
+    assert wallet.get_unused_address() != address
+    assert wallet.get_unused_addresses()[-1] == address
 
 
 @installed
