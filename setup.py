@@ -30,13 +30,14 @@ def read_manifest(root: Path) -> dict[str, str]:
 
 
 def archive_members(root: Path) -> list[tuple[str, Path]]:
-    """Name and source of each member: the manifest, then code and icon. Nothing else ever gets in.
+    """Name and source of each member: the manifest and the license, then code and icon. Nothing else ever gets in.
 
     Electrum takes the first entry that ends in `manifest.json` for the manifest, and its folder for the package.
     """
     package = root / PACKAGE
     sources = sorted(path.relative_to(root).as_posix() for path in [*package.rglob("*.py"), package / ICON])
-    return [(f"{PACKAGE}/manifest.json", root / "manifest.json"), *((name, root / name) for name in sources)]
+    beside = [(f"{PACKAGE}/{name}", root / name) for name in ("manifest.json", "LICENSE")]
+    return [*beside, *((name, root / name) for name in sources)]
 
 
 def build_zip(root: Path) -> Path:
@@ -73,7 +74,7 @@ def main(root: Path) -> None:
         python_requires=">=3.11",
         packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
         package_data={PACKAGE: [ICON]},
-        extras_require={"test": ["coverage", "hypothesis", "mypy", "pytest", "pytest-timeout", "ruff"]},
+        extras_require={"test": ["coverage", "hypothesis", "mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff"]},
     )
 
 

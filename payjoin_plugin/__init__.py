@@ -66,7 +66,10 @@ SETTINGS: dict[str, tuple[object, str]] = {
         "Broadcast the sender's own payment when time runs out or the payjoin failed",
     ),
 }
-"""Name → default and help text. The bounds are in settings.py."""
+"""Name → default and help text. The bounds are in app/settings.py."""
+
+ELECTRUMS_OWN = ("enabled", "authorized")
+"""What Electrum itself keeps under our prefix."""
 
 
 def _setter(name: str) -> Callable[[object], object]:
@@ -103,10 +106,15 @@ def _check_what_is_set() -> None:
     default, and drops a fraction without a word.
     """
     by_prefix = Plugins.is_plugin_enabler_config_key
-    ours = frozenset(f"plugins.{plugin_name}.{name}" for name in SETTINGS)
+    prefix = f"plugins.{plugin_name}."
 
     def is_plugin_enabler_config_key(_cls: type[Plugins], key: str) -> bool:
-        return key not in ours and by_prefix(key)
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix) or name in ELECTRUMS_OWN:
+            return bool(by_prefix(key))
+        if name not in SETTINGS:  # else a misspelt one would be stored, and change nothing
+            raise UserFacingException(f"{key}: there is no such setting; there are {', '.join(SETTINGS)}")
+        return False
 
     Plugins.is_plugin_enabler_config_key = classmethod(is_plugin_enabler_config_key)
 
@@ -234,6 +242,8 @@ def _say_what_is_wrong_with_arguments(name: str) -> None:
             raise UserFacingException(f"missing argument: {', '.join(missing)}")
         if not isinstance(path := given.get("wallet_path"), str | None):
             raise UserFacingException(f"wallet_path: must be a path, not {path!r}")
+        if isinstance(given.get("wallet"), str | int | float | list | dict):  # Electrum itself puts an object there
+            raise UserFacingException("wallet: is called wallet_path here")
         if not isinstance(given.get("password"), str | None):
             raise UserFacingException("password: must be a text")
         while self.daemon is not None and self.daemon._plugins is None:  # noqa: ASYNC110, SLF001

@@ -47,7 +47,7 @@ def copy_of_the_checkout(target: Path) -> Path:
     """Copy what the archive is built from."""
     skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(CHECKOUT / "payjoin_plugin", target / "payjoin_plugin", ignore=skip)
-    for name in ("setup.py", "manifest.json"):
+    for name in ("setup.py", "manifest.json", "LICENSE"):
         shutil.copyfile(CHECKOUT / name, target / name)
     return target
 
@@ -72,7 +72,7 @@ def test_the_manifest_is_the_first_entry_and_the_only_one_of_its_name(archive: P
     assert [name for name in names if name.endswith("manifest.json")] == names[:1]
 
 
-def test_nothing_but_code_and_icon_gets_into_the_archive(tmp_path: Path) -> None:
+def test_nothing_but_code_license_and_icon_gets_into_the_archive(tmp_path: Path) -> None:
     root = copy_of_the_checkout(tmp_path / "checkout")
     clean = ZipFile(build(root)).namelist()
     package = root / "payjoin_plugin"
@@ -80,7 +80,8 @@ def test_nothing_but_code_and_icon_gets_into_the_archive(tmp_path: Path) -> None
     for stray in ("__pycache__/errors.cpython-311.pyc", "wire/manifest.json", "wire/keys.py~", "notes.txt", ".env"):
         (package / stray).write_text("{}")
     assert ZipFile(build(root)).namelist() == clean
-    assert {Path(name).suffix for name in clean[1:]} == {".py", ".png"}
+    assert {Path(name).suffix for name in clean[2:]} == {".py", ".png"}
+    assert clean[1] == "payjoin_plugin/LICENSE"
 
 
 @pytest.mark.parametrize("gui", ["cmdline", "qt"])

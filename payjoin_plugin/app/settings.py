@@ -55,7 +55,7 @@ def _switch(what: str) -> Callable[[object], bool]:
 def _urls(what: str) -> Callable[[object], list[str]]:
     def check(value: object) -> list[str]:
         if not isinstance(value, (list, tuple)) or not value or not all(isinstance(url, str) for url in value):
-            raise UserError(f'{what} must be a JSON list of at least one address, such as ["https://payjo.in"]')
+            raise UserError(f'{what} must be a JSON list of at least one address, such as ["https://server.example"]')
         try:
             return [check_service_url(url) for url in value]
         except DecodeError as error:

@@ -232,3 +232,14 @@ def test_the_bounds_themselves_are_allowed(shop: Receiver, name: str, value: obj
     assert shop.daemon.getconfig(key) == value
     shop.daemon.setconfig(key, before)
     assert shop.daemon.getconfig(key) == before
+
+
+def test_a_setting_that_does_not_exist_is_refused(shop: Receiver) -> None:
+    with pytest.raises(
+        ElectrumError, match=r"plugins\.payjoin\.offer_in_comands: there is no such setting; there are "
+    ):
+        shop.daemon.setconfig("plugins.payjoin.offer_in_comands", value=True)
+
+
+def test_a_wallet_is_named_by_its_path(shop: Receiver) -> None:
+    assert refusal(shop, "payjoin_sessions", wallet="some path") == "wallet: is called wallet_path here"
