@@ -29,8 +29,12 @@ lint: ## format, lint and types
 fix: ## let ruff repair what it can
 	$(RUN) -- sh -ec 'ruff format; ruff check --fix'
 
-screenshots: ## build/screenshots: the window in each state, light and dark
-	$(RUN) -- sh -ec 'for theme in light dark; do python -m tests.gui.screenshots build/screenshots $$theme; done'
+# Offscreen, or where DISPLAY is set on a real X11 screen: `xvfb-run make screenshots` uses Qt's xcb platform.
+screenshots: ## build/screenshots: the window in each state, light, dark, and with long words
+	$(RUN) -- sh -ec 'for theme in light dark long; do python -m tests.gui.screenshots build/screenshots $$theme; done'
+
+pictures: screenshots ## docs/pictures: those of README and user guide, anew
+	$(RUN) -- python -m tests.gui.pictures build/screenshots docs/pictures
 
 zip: ## dist/payjoin-<version>.zip, with its SHA-256
 	python3 setup.py zip
@@ -41,4 +45,4 @@ bench: ## the benchmarks, side by side with payjoin-cli
 mailroom: ## the test directory and relay on loopback, to play with
 	$(RUN) -- python -m tests.mailroom
 
-.PHONY: help demo test check lint fix zip bench mailroom screenshots
+.PHONY: help demo test check lint fix zip bench mailroom screenshots pictures

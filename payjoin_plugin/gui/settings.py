@@ -179,11 +179,10 @@ class SettingsDialog(WindowModalDialog):
         ask = QRadioButton(_("ask me each time"))
         by_itself.setChecked(True)
         choice = QWidget()
-        row = QHBoxLayout(choice)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(by_itself)
-        row.addWidget(ask)
-        row.addStretch(1)
+        column = QVBoxLayout(choice)  # in some languages a row would be wider than the dialog
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(by_itself)
+        column.addWidget(ask)
         self._fields["ask_before_contributing"] = (
             ask.isChecked,
             lambda value: (ask if value else by_itself).setChecked(True),

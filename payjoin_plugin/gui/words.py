@@ -61,7 +61,8 @@ class Line:
         """Return the line with `seconds` left."""
         if not self.counts_down:
             return self.text
-        return _("{} · {} left").format(self.text, time_left(seconds))
+        unbroken = time_left(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        return _("{} · {} left").format(self.text, unbroken)
 
 
 def time_left(seconds: int) -> str:
@@ -121,7 +122,7 @@ def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
         case Stage.WAITING_FOR_SENDER | None:
             return Line(_("Waiting for the sender to pay"), (Act.ABORT,), counts_down=True)
         case Stage.CHECKING_ORIGINAL:
-            return Line(_("The sender has answered. Checking their payment…"), (Act.ABORT,))
+            return Line(_("The sender's payment has come. Checking it…"), (Act.ABORT,))
         case Stage.WAITING_FOR_WALLET:
             return _waiting(view, config, foreseen)
         case Stage.POSTING_PROPOSAL:

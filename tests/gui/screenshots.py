@@ -1,25 +1,73 @@
-"""Pictures of the real window, offscreen: every state of the receive tab, and every dialog.
+"""Pictures of the real window: every state of the receive tab, and every dialog.
 
-python -m tests.gui.screenshots FOLDER light|dark
+python -m tests.gui.screenshots FOLDER light|dark|long
+
+`long` is light, with every sentence 40 % longer, as a translation may be. Where DISPLAY is set the window opens there
+(`xvfb-run make screenshots`), else offscreen; QT_QPA_PLATFORM has the last word.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
+from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
-from electrum.gui.qt.transaction_dialog import dialogs
-from PyQt6.QtCore import QTimer
+if os.environ.get("DISPLAY"):
+    os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
 
+from electrum import i18n
+from electrum.gui.qt.transaction_dialog import dialogs
+from PyQt6.QtCore import QRect, QTimer
+
+from payjoin_plugin.app.view import PaidBy, View, view_of_request
 from payjoin_plugin.errors import Fault
+from payjoin_plugin.gui import receive
+from payjoin_plugin.gui.removal import RemovalDialog
 from payjoin_plugin.gui.settings import SettingsDialog
 from payjoin_plugin.session.events import Abort, Closed, Failure, RefusedOriginal
-from tests.gui.house import House, Resident
+from payjoin_plugin.session.status import Stage, Status, Waiting
+from tests.gui.house import House, Resident, press
 from tests.wallet.wallets import PASSWORD, electrum_running
+
+UPPER_HALF = QRect(0, 0, 1024, 430)
+"""Of a window: what is ours in the receive tab is there."""
+
+ENDED: dict[str, Any] = {"stage": None, "share": None, "offers": False}
+LINES: dict[str, dict[str, Any]] = {
+    "checking": {"stage": Stage.CHECKING_ORIGINAL},
+    "no-coin": {"stage": Stage.WAITING_FOR_WALLET, "waiting": Waiting.NO_COIN},
+    "double-spend": {"stage": Stage.WAITING_FOR_WALLET, "waiting": Waiting.DOUBLE_SPEND},
+    "posting": {"stage": Stage.POSTING_PROPOSAL},
+    "refusing": {"stage": Stage.POSTING_ERROR},
+    "fault": {"stage": Stage.WAITING_FOR_WALLET, "waiting": Waiting.FAULT},
+    "answered-double-spend": {"stage": Stage.WAITING_FOR_BROADCAST, "double_spent": True},
+    "answered-elsewhere": {"stage": Stage.WAITING_FOR_BROADCAST, "answered_elsewhere": True},
+    "unreachable": {
+        "stage": Stage.WAITING_FOR_SENDER,
+        "trouble": "The payjoin service cannot be reached; trying again.",
+    },
+    "on-its-way": {"stage": Stage.WAITING_FOR_BROADCAST, "paid_by": PaidBy.PAYJOIN},
+    "dropped": {"status": Status.COMPLETED},
+    "paid-plainly": {"status": Status.PAID_WITHOUT_PAYJOIN, "paid_by": PaidBy.ORIGINAL, "paid_txid": "00"},
+    "failed-paid": {"status": Status.FAILED, "fault": Fault.SEEN_BEFORE, "paid_by": PaidBy.ORIGINAL},
+    "aborted": {"status": Status.ABORTED, "held": None},
+    "aborted-paid": {"status": Status.ABORTED, "paid_by": PaidBy.ORIGINAL},
+    "aborted-completed": {"status": Status.ABORTED, "paid_by": PaidBy.PAYJOIN},
+    "expired": {"status": Status.EXPIRED, "held": None},
+    "expired-held": {"status": Status.EXPIRED},
+    "expired-paid": {"status": Status.EXPIRED, "paid_by": PaidBy.ORIGINAL},
+    "expired-completed": {"status": Status.EXPIRED, "paid_by": PaidBy.PAYJOIN},
+    "unreadable": {"status": Status.UNREADABLE},
+    "unreadable-newer": {"status": Status.UNREADABLE, "newer": True},
+}
+"""The lines that no picture of a real turn has, and how their view differs from that of an answered session."""
 
 
 class Camera:
@@ -29,10 +77,10 @@ class Camera:
         self.house, self.folder = house, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def take(self, name: str, widget: Any) -> None:
-        """Take a picture of a widget."""
+    def take(self, name: str, widget: Any, part: QRect | None = None) -> None:
+        """Take a picture of a widget, or of a part of it."""
         self.house.settle(0.3)
-        widget.grab().save(str(self.folder / f"{name}.png"))
+        widget.grab(*([part] if part is not None else [])).save(str(self.folder / f"{name}.png"))
 
     def take_dialog(self, name: str, opens: Callable[[], None]) -> None:
         """Take a picture of the modal dialog that `opens` opens, and leave it."""
@@ -50,7 +98,7 @@ def receive_tab(house: House, camera: Camera) -> None:
     """Every state of a request that goes its way."""
     shop = house.open("shop", 5_000_000).with_keys()
     camera.take("receive-new", shop.window)
-    shop.tab.toggle_receive_qr()
+    show_qr(shop)
     shop.request()
     camera.take("receive-waiting", shop.window)
     camera.take_dialog("abort-waiting", lambda: shop.press("Abort payjoin"))
@@ -68,6 +116,40 @@ def receive_tab(house: House, camera: Camera) -> None:
     shop.press("Show transaction")
     camera.take("transaction", dialogs[-1])
     dialogs[-1].close()
+    shop.window.tabs.setCurrentIndex(0)
+    camera.take("history", shop.window, UPPER_HALF)
+
+
+def show_qr(shop: Resident) -> None:
+    """Have the tab show the code, as Electrum then does in each window."""
+    if not shop.house.config.GUI_QT_RECEIVE_TAB_QR_VISIBLE:
+        shop.tab.toggle_receive_qr()
+
+
+def lines(house: House, camera: Camera) -> None:
+    """The other lines: of what is rare, or over before a picture is taken. The window is real, its session is not."""
+    shop = house.open("lines", 5_000_000).with_keys()
+    show_qr(shop)
+    request_id = shop.request()
+    house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    answered = view_of_request(shop.sessions, request_id)
+    assert answered is not None
+    for name, differs in LINES.items():
+        view = replace(answered, **(ENDED if "status" in differs else {}) | differs)
+        with shown(view):
+            shop.parts.panel.refresh()
+            camera.take(f"line-{name}", shop.window, UPPER_HALF)
+
+
+@contextmanager
+def shown(view: View) -> Any:
+    """Let the receive tab show `view`, whatever is selected."""
+    vars(receive)[view_of_request.__name__] = lambda *_request: view
+    try:
+        yield
+    finally:
+        vars(receive)[view_of_request.__name__] = view_of_request
 
 
 def without_payjoin(house: House, camera: Camera) -> None:
@@ -85,8 +167,16 @@ def without_payjoin(house: House, camera: Camera) -> None:
     request_id = shop.request(60_000, "Refused")
     end(shop, request_id, Closed(Failure()))
     camera.take("receive-failed", shop.window)
+    choosy = house.open("choosy", 5_000_000).with_keys()
+    choosy.request(5_000, "Too small")
+    camera.take("receive-minimum", choosy.window, UPPER_HALF)
+    choosy.parts.deeds.decline(choosy.request(70_000, "Plain"))
+    camera.take("receive-declined", choosy.window, UPPER_HALF)
     bare = house.open("bare")
     camera.take("receive-no-coin", bare.window)
+    house.answers(press("OK"))  # Electrum warns of such a wallet
+    watching = house.open("watching", text=bare.wallet.keystore.get_master_public_key())
+    camera.take("receive-cannot", watching.window, UPPER_HALF)
 
 
 def locked(house: House, camera: Camera) -> None:
@@ -99,6 +189,8 @@ def locked(house: House, camera: Camera) -> None:
     camera.take_dialog("unlock", lambda: shop.press("Unlock and answer"))
     camera.take_dialog("abort-held", lambda: shop.press("Abort payjoin"))
     camera.take_dialog("delete-held", lambda: shop.tab.request_list.delete_requests([request_id]))
+    stake = house.plugin.at_stake()
+    camera.take_dialog("remove", lambda: RemovalDialog(shop.window, stake, house.config).exec())
     end(shop, request_id, Closed(Abort()))
     camera.take("receive-aborted-held", shop.window)
     camera.take_dialog("broadcast", lambda: shop.press("Broadcast it…"))
@@ -166,28 +258,38 @@ def settings(house: House, camera: Camera) -> None:
     house.use_mailroom()
 
 
-@contextmanager
-def narrow(house: House) -> Any:
+def narrow(house: House, camera: Camera) -> None:
     """Electrum's default, small window, as far as we let it be small."""
     shop = house.open("narrow", 5_000_000).with_keys()
     shop.window.resize(840, 400)
-    yield shop
+    show_qr(shop)
+    shop.request()
+    camera.take("receive-narrow", shop.window)
 
 
 def main() -> None:
     """Take all pictures of one theme."""
     folder, theme = Path(sys.argv[1]), sys.argv[2]
+    parts = [receive_tab, lines, without_payjoin, locked, sessions_window, settings, narrow]
+    if theme == "long":
+        i18n._language = Longer()
+        parts = [lines, settings]  # the others press buttons by their words
     with electrum_running(), tempfile.TemporaryDirectory() as home:
         house = House(Path(home), qt_gui_color_theme="dark" if theme == "dark" else "default")
         camera = Camera(house, folder / theme)
-        for part in (receive_tab, without_payjoin, locked, sessions_window, settings):
+        for part in parts:
             part(house, camera)
             house.tidy()
-        with narrow(house) as shop:
-            shop.request()
-            camera.take("receive-narrow", shop.window)
         house.close()
-    print(f"{len(list(camera.folder.iterdir()))} pictures in {camera.folder}")
+    print(f"{len(list(camera.folder.iterdir()))} pictures in {camera.folder}", flush=True)
+    os._exit(0)  # Qt, taken down by the interpreter, now and then crashes when all is done
+
+
+class Longer(NullTranslations):
+    """Makes each word longer where it can; what is filled in stays."""
+
+    def gettext(self, message: str) -> str:
+        return re.sub(r"(?<![{&])\b([A-Za-z]+)\b", lambda word: word[0] + "n" * round(0.4 * len(word[0])), message)
 
 
 if __name__ == "__main__":
