@@ -36,11 +36,13 @@ class Mail:
         self._relays = relays
         self._clock = clock
         self._poll_relay: str | None = None
+        self._suspect: str | None = None
+        """Who brought the word that our keys are refused, while nobody has asked whether that is so."""
 
     async def poll(self, directory: str, call: Call) -> bytes | None:
         """Ask a mailbox; None while nothing lies in it. Raises TransientError."""
         if self._poll_relay is None:
-            self._poll_relay = self._relays.choose(directory, now=self._clock())
+            self._poll_relay = self._relays.choose(directory, avoid=self._suspect, now=self._clock())
         return await self._carry(self._poll_relay, directory, call, read_poll)
 
     async def answer(self, directory: str, call: Call, *, waits: bool = False) -> None:
@@ -48,7 +50,7 @@ class Mail:
 
         Raises TransientError and, where they waited in vain, SenderGoneError.
         """
-        relay = self._relays.choose(directory, avoid=self._poll_relay, now=self._clock())
+        relay = self._relays.choose(directory, avoid=self._suspect or self._poll_relay, now=self._clock())
         try:
             await self._carry(relay, directory, call, read_post)
         except DirectoryStatus as status:
@@ -57,9 +59,27 @@ class Mail:
                 raise SenderGoneError from status
             raise
 
-    async def fetch_keys(self, directory: str) -> KeyConfig:
-        """Fetch the directory's OHTTP keys, through a relay too. Raises TransientError."""
-        relay = self._relays.choose(directory, now=self._clock())
+    async def renew_keys(self, directory: str, refused: KeyConfig) -> KeyConfig:
+        """Fetch the directory's keys after the word that it refused ours. Raises TransientError.
+
+        That word is not sealed. Where the keys are the same, the relay that brought it has made it up, and has failed.
+        """
+        suspect = self._suspect
+        try:
+            keys = await self._fetch_keys(directory)
+        except TransientError:
+            if suspect == self._poll_relay:
+                self._poll_relay = None  # whoever it was, another one may do better
+            raise
+        self._suspect = None
+        if keys == refused:
+            if suspect is not None:
+                self._blame(suspect)
+            raise KeysRejected
+        return keys
+
+    async def _fetch_keys(self, directory: str) -> KeyConfig:
+        relay = self._relays.choose(directory, avoid=self._suspect, now=self._clock())
         try:
             return await self._transport.fetch_keys(relay, directory)
         except TransientError:
@@ -70,16 +90,24 @@ class Mail:
         """Make the call and `read` its answer. What the directory says, well carried, is no fault of the relay's."""
         try:
             answer = read(call, await self._transport.post(relay, directory, call.body))
+        except KeysRejected:
+            self._suspect = relay
+            raise
         except TransientError as error:
-            if isinstance(error, KeysRejected) or (isinstance(error, DirectoryStatus) and error.inner):
+            if isinstance(error, DirectoryStatus) and error.inner:
                 self._relays.succeeded(relay)
             else:
-                self._relays.failed(relay, now=self._clock())
-                if relay == self._poll_relay:
-                    self._poll_relay = None
+                self._blame(relay)
             raise
         self._relays.succeeded(relay)
+        if relay == self._suspect:
+            self._suspect = None
         return answer
+
+    def _blame(self, relay: str) -> None:
+        self._relays.failed(relay, now=self._clock())
+        if relay == self._poll_relay:
+            self._poll_relay = None
 
 
 def _says_gone(status: DirectoryStatus) -> bool:

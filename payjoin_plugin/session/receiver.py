@@ -277,7 +277,7 @@ def apply(state: ReceiverState | None, event: ReceiverEvent) -> ReceiverState:
     match state, event:
         case None, Created():
             return WaitingForOriginal(event)
-        case ((WaitingForOriginal() | PostingProposal() | PostingError()), RenewedKeys()):
+        case ((WaitingForOriginal() | PostingProposal() | ProposalPosted() | PostingError()), RenewedKeys()):
             return replace(state, created=replace(state.created, ohttp_keys=event.ohttp_keys))
         case WaitingForOriginal(), RetrievedOriginal():
             return CheckingOriginal(state.created, event)

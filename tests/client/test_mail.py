@@ -18,6 +18,8 @@ from tests.mailroom.gateway import Gateway
 DIRECTORY = "https://directory.example"
 ONE, TWO, THREE = "https://one.test", "https://two.invalid", "https://three.org"
 MAILBOX = ShortId(b"mailbox!")
+OLD = KeyConfig(9, SecretKey.generate().public_key)
+"""Keys that the directory has no more."""
 EMPTY, STORED, BROKEN, NO_SUCH = Response(202, b""), Response(200, b""), Response(500, b""), Response(404, b"")
 
 Answer = Response | TransientError | bytes
@@ -138,7 +140,7 @@ async def test_a_relay_of_the_directorys_operator_is_never_used(road: Road) -> N
     with pytest.raises(Unreachable, match="somebody else"):
         await mail.answer(DIRECTORY, road.post_call())
     with pytest.raises(Unreachable, match="somebody else"):
-        await mail.fetch_keys(DIRECTORY)
+        await mail.renew_keys(DIRECTORY, OLD)
     assert road.asked == []
 
 
@@ -180,11 +182,62 @@ async def test_an_answer_that_fails_goes_through_another_relay_next(road: Road) 
     assert road.asked == [ONE, TWO, THREE]
 
 
-async def test_keys_that_are_rejected_are_no_relays_fault(road: Road) -> None:
-    mail = road.mail(restless(road))
+async def test_keys_that_the_directory_changed_are_no_relays_fault(road: Road) -> None:
+    shared = relays()
+    mail = road.mail(shared)
     assert isinstance(await fails(mail, road, KeysRejected()), KeysRejected)
+    assert await mail.renew_keys(DIRECTORY, OLD) == road.gateway.config
     await mail.poll(DIRECTORY, road.poll())
-    assert road.asked == [ONE, ONE]
+    assert road.asked == [ONE, TWO, ONE]
+    assert shared.choose(DIRECTORY, now=road.now) == ONE
+
+
+async def test_a_relay_that_made_up_that_our_keys_are_refused_has_failed(road: Road) -> None:
+    shared = relays(ONE, TWO)
+    mail = road.mail(shared)
+    await fails(mail, road, KeysRejected())
+    with pytest.raises(KeysRejected):
+        await mail.renew_keys(DIRECTORY, road.gateway.config)
+    await mail.poll(DIRECTORY, road.poll())
+    assert road.asked == [ONE, TWO, TWO]
+    assert shared.choose(DIRECTORY, now=road.now) == TWO
+    road.now += FIRST_QUARANTINE
+    await mail.poll(DIRECTORY, road.poll())
+    assert road.asked[-1] == TWO
+
+
+async def test_an_answer_goes_around_a_relay_that_made_up_that_our_keys_are_refused(road: Road) -> None:
+    mail = road.mail(relays(ONE, TWO))
+    await mail.poll(DIRECTORY, road.poll())
+    road.answers = [KeysRejected(), STORED]
+    with pytest.raises(KeysRejected):
+        await mail.answer(DIRECTORY, road.post_call())
+    with pytest.raises(KeysRejected):
+        await mail.renew_keys(DIRECTORY, road.gateway.config)
+    await mail.answer(DIRECTORY, road.post_call())
+    assert road.asked == [ONE, TWO, ONE, ONE]
+
+
+async def test_where_nobody_can_be_asked_for_keys_another_relay_polls(road: Road) -> None:
+    mail = road.mail(relays())
+    await fails(mail, road, KeysRejected())
+    road.key_trouble = Unreachable("away")
+    with pytest.raises(Unreachable):
+        await mail.renew_keys(DIRECTORY, road.gateway.config)
+    await mail.poll(DIRECTORY, road.poll())
+    assert road.asked == [ONE, TWO, THREE]
+
+
+async def test_the_word_that_keys_are_refused_forgives_a_relay_nothing(road: Road) -> None:
+    shared = relays(ONE)
+    for _ in range(2):
+        shared.failed(ONE, now=road.now)
+        road.now += FIRST_QUARANTINE
+    await fails(road.mail(shared), road, KeysRejected())
+    shared.failed(ONE, now=road.now)
+    both = relays(ONE, TWO)
+    both._quarantines = shared._quarantines
+    assert both.choose(DIRECTORY, now=road.now + FIRST_QUARANTINE) == TWO
 
 
 @pytest.mark.parametrize("response", [BROKEN, NO_SUCH])
@@ -242,7 +295,7 @@ async def test_a_mailbox_that_is_gone_is_no_sender_who_is_gone(road: Road) -> No
 
 
 async def test_keys_come_through_a_relay(road: Road) -> None:
-    assert await road.mail(relays()).fetch_keys(DIRECTORY) == road.gateway.config
+    assert await road.mail(relays()).renew_keys(DIRECTORY, OLD) == road.gateway.config
     assert road.asked == [ONE]
 
 
@@ -250,9 +303,9 @@ async def test_keys_that_cannot_be_had_through_one_relay_are_fetched_through_ano
     mail = road.mail(relays())
     road.key_trouble = Unreachable("away")
     with pytest.raises(Unreachable):
-        await mail.fetch_keys(DIRECTORY)
+        await mail.renew_keys(DIRECTORY, OLD)
     road.key_trouble = None
-    await mail.fetch_keys(DIRECTORY)
+    await mail.renew_keys(DIRECTORY, OLD)
     assert road.asked == [ONE, TWO]
 
 

@@ -11,6 +11,7 @@ from payjoin_plugin.client.pace import MOST_RENEWALS
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.session.receiver import PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
+from payjoin_plugin.wire.mailbox import ShortId
 from tests.helpers import START, clock, eventually, jumping
 from tests.mailroom import faults
 from tests.mailroom.directory import KEY_REJECTED, Answer
@@ -137,6 +138,38 @@ async def test_a_directory_that_changes_its_keys_all_the_time_does_not_fill_the_
     assert await pair.receiver.run(pair.session_id) is End.EXPIRED
     assert 1 < pair.events.count("RenewedKeys") <= MOST_RENEWALS
     assert len(pair.receiver.transport.asked) < 3600 / 30 + MOST_RENEWALS
+
+
+# A relay that lies
+
+
+def lying(pair: Pair, fault: faults.Fault) -> Planned:
+    """Let the relay that the receiver draws first, and the sender last, do wrong all the time."""
+    liar = pair.world.relay_urls[0]
+    return Planned(fault, lambda seen: seen.target == liar, times=1_000_000)
+
+
+@jumping
+async def test_a_relay_that_makes_up_that_keys_are_refused_is_gone_around() -> None:
+    pair = Pair()
+    liar = pair.world.relay_urls[0]
+    pair.world.faults.planned.append(lying(pair, faults.reject_key))
+    async with pair.running():
+        await eventually(lambda: pair.is_answered, within=10)
+    assert "RenewedKeys" not in pair.events
+    assert pair.receiver.transport.relays.count(liar) == 1
+
+
+@jumping
+async def test_a_relay_that_makes_up_that_keys_are_refused_does_not_hide_that_a_copy_of_the_wallet_answered() -> None:
+    pair = Pair()
+    mailbox = ShortId.of(pair.sender.reply_key.public_key)
+    pair.receiver.points.do_at("before POST", lambda: pair.world.leave(mailbox, bytes(7168)))
+    pair.receiver.points.do_at(
+        "recorded PostedProposal", lambda: pair.world.faults.planned.append(lying(pair, faults.reject_key))
+    )
+    async with pair.running() as runner:
+        await eventually(lambda: runner.answered_elsewhere)
 
 
 # A fault of ours

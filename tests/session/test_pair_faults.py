@@ -111,11 +111,12 @@ async def test_keys_that_changed_before_an_error_are_renewed_for_it() -> None:
 
 
 @jumping
-async def test_keys_that_changed_after_the_answer_do_no_harm() -> None:
+async def test_keys_that_changed_after_the_answer_are_renewed_to_look_at_it() -> None:
     pair = Pair()
     _rotate_at(pair, "recorded PostedProposal")
     assert await pair.run_receiver() is End.EXPIRED
-    assert pair.events[-1] == "PostedProposal"
+    assert pair.events[-2:] == ["PostedProposal", "RenewedKeys"]
+    assert pair.receiver.transport.asked[-1] == "GET"
 
 
 @pytest.mark.parametrize("point", ["fetching keys", "recorded RenewedKeys"])
