@@ -4,6 +4,7 @@ A relay knows our address and a directory knows our mailbox: whoever runs both k
 the directory's own operator is never used. A relay that fails is left alone for a while, but never all of them for
 good: where each one is in quarantine, the one whose time is over first is tried. The fault may be our own
 network's, and when that is back nobody should wait for half an hour; how often a session tries is its backoff's affair.
+Only where each one has asked to be left alone (`Retry-After`) do polls wait, and not for long.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def same_operator(a: str, b: str) -> bool:
 class _Quarantine:
     began_at: float
     span: float
+    asked: float
+    """Seconds of it for which the relay itself asked."""
 
     @property
     def ends_at(self) -> float:
@@ -114,11 +117,11 @@ class Relays:
         others = [relay for relay in good if relay != avoid]
         return self._pick(others or good)
 
-    def failed(self, relay: str, *, now: float) -> None:
+    def failed(self, relay: str, *, now: float, asked: float = 0.0) -> None:
         """Put `relay` into quarantine: twice as long as the last time, if it fails when that is over.
 
         Failures within a quarantine (of many sessions at once, or of a relay that was tried for want of a better one)
-        begin it anew without making it longer.
+        begin it anew without making it longer. `asked`: for how many seconds the relay asked; it is at least so long.
         """
         last = self._quarantines.get(relay)
         if last is None:
@@ -126,12 +129,23 @@ class Relays:
         elif last.holds(now):
             span = last.span
         else:
-            span = min(last.span * 2, LONGEST_QUARANTINE)
-        self._quarantines[relay] = _Quarantine(now, span)
+            span = last.span * 2
+        self._quarantines[relay] = _Quarantine(now, min(max(span, asked), LONGEST_QUARANTINE), asked)
 
     def succeeded(self, relay: str) -> None:
         """Note that `relay` works: its failures are forgotten."""
         self._quarantines.pop(relay, None)
+
+    def asked_away(self, directory: str, *, now: float) -> float:
+        """Return the seconds until the first relay to `directory` may be asked; 0 unless each has sent us away."""
+        allowed = [relay for relay in self._relays() if not same_operator(relay, directory)]
+        return min((self._asks(relay, now) for relay in allowed), default=0.0)
+
+    def _asks(self, relay: str, now: float) -> float:
+        quarantine = self._quarantines.get(relay)
+        if quarantine is None or not quarantine.holds(now):
+            return 0.0
+        return max(quarantine.began_at + quarantine.asked - now, 0.0)
 
     def _is_quarantined(self, relay: str, now: float) -> bool:
         quarantine = self._quarantines.get(relay)

@@ -59,6 +59,10 @@ class Mail:
                 raise SenderGoneError from status
             raise
 
+    def asked_away(self, directory: str) -> float:
+        """Return for how many seconds polls are to wait: 0 unless each relay asked to be left alone."""
+        return self._relays.asked_away(directory, now=self._clock())
+
     async def renew_keys(self, directory: str, refused: KeyConfig) -> KeyConfig:
         """Fetch the directory's keys after the word that it refused ours. Raises TransientError.
 
@@ -97,15 +101,17 @@ class Mail:
             if isinstance(error, DirectoryStatus) and error.inner:
                 self._relays.succeeded(relay)
             else:
-                self._blame(relay)
+                # Outside it is the relay that speaks, whoever it speaks for: it alone is left alone.
+                asked = error.retry_after if isinstance(error, DirectoryStatus) else None
+                self._blame(relay, asked=asked or 0.0)
             raise
         self._relays.succeeded(relay)
         if relay == self._suspect:
             self._suspect = None
         return answer
 
-    def _blame(self, relay: str) -> None:
-        self._relays.failed(relay, now=self._clock())
+    def _blame(self, relay: str, *, asked: float = 0.0) -> None:
+        self._relays.failed(relay, now=self._clock(), asked=asked)
         if relay == self._poll_relay:
             self._poll_relay = None
 

@@ -23,6 +23,9 @@ FIRST_LOOK_UP = 0.2
 """Seconds before an Electrum server is asked again about an original that it does not know enough of. It is a second
 behind with a coin or a block that is new, and the sender waits."""
 
+LONGEST_LEAVE = 300.0
+"""Seconds for which no session polls, at most, where every relay asks to be left alone. Answers never wait for that."""
+
 STALE_CHECK = 30
 """Seconds after which an original is looked up again before it is answered."""
 

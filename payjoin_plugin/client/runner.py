@@ -17,7 +17,6 @@ from typing import assert_never
 
 from ..bip78.original import Original, read_original
 from ..errors import (
-    DirectoryStatus,
     Fault,
     KeysRejected,
     NotYetKnown,
@@ -55,7 +54,7 @@ from ..session.receiver import (
 )
 from ..session.status import Waiting
 from .mail import Mail, SenderGoneError
-from .pace import FIRST_LOOK_UP, LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
+from .pace import FIRST_LOOK_UP, LONGEST_LEAVE, LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
 
 
 class End(Enum):
@@ -298,10 +297,10 @@ class Runner:
         self.trouble = trouble
         self._changed()
         wait = (self._look_ups if isinstance(trouble, NotYetKnown) else self._backoff).next()
-        if isinstance(trouble, DirectoryStatus) and trouble.retry_after is not None:
-            wait = max(wait, trouble.retry_after)
-        left = created_of(self.session.state).expires_at - self._clock()
-        await asyncio.sleep(min(wait, max(left, 0)))
+        state, created = self.session.state, created_of(self.session.state)
+        if isinstance(state, WaitingForOriginal | ProposalPosted):  # an answer does not wait
+            wait = max(wait, min(self._mail.asked_away(created.directory), LONGEST_LEAVE))
+        await asyncio.sleep(min(wait, max(created.expires_at - self._clock(), 0)))
 
     # Waiting for the wallet or the user
 

@@ -135,6 +135,27 @@ def test_each_failure_after_a_quarantine_doubles_the_next_up_to_half_an_hour() -
     assert spans == [60, 120, 240, 480, 960, 1800, 1800]
 
 
+def test_a_relay_that_asks_to_be_left_alone_is_for_so_long_but_not_longer_than_half_an_hour() -> None:
+    for asked, span in ((10, 60), (200, 200), (10_000, 1800)):
+        two = relays(A, B)
+        two.failed(A, now=NOW, asked=asked)
+        assert two.choose(DIRECTORY, now=NOW + span - 1) == B
+        assert two.choose(DIRECTORY, now=NOW + span) == A
+
+
+def test_only_where_each_relay_asks_to_be_left_alone_is_there_a_time_to_wait() -> None:
+    three = relays(A, B, "https://lets.payjo.in")
+    three.failed(A, now=NOW, asked=200)
+    assert three.asked_away(DIRECTORY, now=NOW) == 0
+    three.failed(B, now=NOW)
+    assert three.asked_away(DIRECTORY, now=NOW) == 0
+    three.failed(B, now=NOW, asked=300)
+    assert three.asked_away(DIRECTORY, now=NOW + 20) == 180
+    assert three.asked_away(DIRECTORY, now=NOW + 201) == 0
+    assert three.asked_away(DIRECTORY, now=NOW - 1) == 0
+    assert relays().asked_away(DIRECTORY, now=NOW) == 0
+
+
 def test_failures_within_a_quarantine_begin_it_anew_and_double_nothing() -> None:
     two = relays(A, B)
     for seconds in range(50):

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from payjoin_plugin.client.pace import MOST_RENEWALS
+from payjoin_plugin.client.pace import LONGEST_LEAVE, MOST_RENEWALS
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.session.receiver import PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
@@ -22,6 +22,12 @@ from tests.session.test_pair import check_the_end
 
 PASSWORD = "correct horse"
 MINUTES = 60
+
+
+def lying(pair: Pair, fault: faults.Fault) -> Planned:
+    """Let the relay that the receiver draws first, and the sender last, do wrong all the time."""
+    liar = pair.world.relay_urls[0]
+    return Planned(fault, lambda seen: seen.target == liar, times=1_000_000)
 
 
 # The disk
@@ -70,27 +76,83 @@ async def test_an_original_that_waits_is_saved_as_soon_as_there_is_room() -> Non
 
 
 @jumping
-async def test_a_directory_that_sends_us_away_is_left_alone_for_so_long() -> None:
-    pair = Pair()
-    polls: list[float] = []
-
-    async def busy(exchange: faults.Exchange) -> Answer:
-        polls.append(clock())
-        return await faults.fail_with(503, retry_after=200)(exchange)
-
-    plan = Planned(busy, lambda seen: seen.is_poll() and seen.is_at(pair.endpoint.mailbox), times=3)
-    pair.world.faults.planned.append(plan)
-    async with pair.running():
-        await eventually(lambda: pair.is_answered, within=900)
-    assert all(later - earlier >= 200 for earlier, later in pairwise(polls))
-
-
-@jumping
 async def test_expiry_is_not_slept_over() -> None:
     pair = Pair()
     pair.world.faults.planned.append(Planned(faults.fail_with(503, retry_after=1700), Seen.is_poll, times=100))
     assert await pair.receiver.run(pair.session_id) is End.EXPIRED
     assert clock() == START + 3600
+
+
+# Sent away
+
+
+def polls_of(pair: Pair, fault: faults.Fault) -> list[tuple[str, float]]:
+    """Let the receiver's polls go wrong; return by whom and when, as they come."""
+    polls: list[tuple[str, float]] = []
+
+    async def noted(exchange: faults.Exchange) -> Answer:
+        polls.append((exchange.seen.target, clock()))
+        return await fault(exchange)
+
+    plan = Planned(noted, lambda seen: seen.is_poll() and seen.is_at(pair.endpoint.mailbox), times=1000)
+    pair.world.faults.planned.append(plan)
+    return polls
+
+
+@jumping
+async def test_a_relay_that_sends_us_away_sends_away_nobody_but_itself() -> None:
+    pair = Pair()
+    liar = pair.world.relay_urls[0]
+    pair.world.faults.planned.append(lying(pair, faults.fail_with(503, retry_after=1800)))
+    async with pair.running():
+        await eventually(lambda: pair.is_answered, within=10)
+        await asyncio.sleep(20 * MINUTES)
+    assert pair.receiver.transport.relays.count(liar) == 1
+
+
+@jumping
+async def test_relays_that_all_send_us_away_are_left_alone_for_so_long() -> None:
+    pair = Pair()
+    polls = polls_of(pair, faults.fail_with(503, retry_after=200))
+    async with pair.running():
+        await asyncio.sleep(3000)
+    for relay in pair.world.relay_urls:
+        times = [at for asked, at in polls if asked == relay]
+        assert len(times) > 5
+        assert all(later - earlier >= 200 for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("relays", [1, 2])
+def test_no_poll_waits_longer_than_five_minutes_for_whom_it_may_ask(relays: int) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        del pair.world.relay_urls[relays:]
+        polls = polls_of(pair, faults.fail_with(503, retry_after=1800))
+        async with pair.running():
+            await asyncio.sleep(3000)
+        assert len(polls) >= 3000 // LONGEST_LEAVE
+        assert all(later - earlier <= LONGEST_LEAVE for (_, earlier), (_, later) in pairwise(polls))
+
+    run()
+
+
+@pytest.mark.parametrize("query", [None, "v=3"], ids=["proposal", "error"])
+@pytest.mark.parametrize("relays", [1, 2])
+def test_an_answer_waits_for_nobody_who_sends_us_away(relays: int, query: str | None) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair(query=query)
+        del pair.world.relay_urls[relays:]
+        mailbox = ShortId.of(pair.sender.reply_key.public_key)
+        away = faults.fail_with(503, retry_after=1800)
+        plan = Planned(away, lambda seen: seen.is_post() and seen.is_at(mailbox), times=3)
+        pair.world.faults.planned.append(plan)
+        async with pair.running():
+            await eventually(lambda: pair.events[-1] in ("PostedProposal", "Closed"), within=20)
+        assert plan.times == 0
+
+    run()
 
 
 @jumping
@@ -141,12 +203,6 @@ async def test_a_directory_that_changes_its_keys_all_the_time_does_not_fill_the_
 
 
 # A relay that lies
-
-
-def lying(pair: Pair, fault: faults.Fault) -> Planned:
-    """Let the relay that the receiver draws first, and the sender last, do wrong all the time."""
-    liar = pair.world.relay_urls[0]
-    return Planned(fault, lambda seen: seen.target == liar, times=1_000_000)
 
 
 @jumping
