@@ -56,7 +56,7 @@ class Plugin(PayjoinPlugin):
         self.start_wallet(wallet)
         sessions = self.sessions_of(wallet)
         if sessions is not None and window not in self._parts:
-            self._parts[window] = WindowParts(window, sessions, self.icon)
+            self._parts[window] = WindowParts(window, sessions, self.icon, self.settings_dialog)
 
     @hook
     def on_close_window(self, window: ElectrumWindow) -> None:

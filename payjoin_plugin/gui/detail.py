@@ -13,6 +13,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View, view_of
+from .labels import LineLabel
 from .words import Act, act_words, line_of, sat, why_no_abort
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class DetailPane(QWidget):
         font.setBold(True)
         self.title.setFont(font)
         self.title.setWordWrap(True)
+        self.address = LineLabel()
         self.line, self.money = WWLabel(""), WWLabel("")
         for label in (self.line, self.money):
             label.setTextFormat(Qt.TextFormat.PlainText)
@@ -58,7 +60,7 @@ class DetailPane(QWidget):
             grid.addWidget(button, *divmod(number, 2))
         box = QVBoxLayout(self)
         box.setContentsMargins(8, 0, 0, 0)
-        for widget in (self.title, self.line, self.money):
+        for widget in (self.title, self.address, self.line, self.money):
             box.addWidget(widget)
         box.addWidget(self.timeline, 1)
         box.addLayout(grid)
@@ -83,6 +85,7 @@ class DetailPane(QWidget):
         name = (request.get_message() if request is not None else "") or _("Request")
         amount = self._window.config.format_amount_and_units(view.amount_sat) if view.amount_sat else ""
         self.title.setText(" · ".join(part for part in (name, amount) if part))
+        self.address.say(view.address)
         self.line.setText(line.said(max(0, (view.expires_at or 0) - int(time.time()))))
         self.money.setText(self._money(view))
         self.money.setVisible(bool(self.money.text()))

@@ -233,7 +233,7 @@ class StatusPanel(QWidget):
         self._countdown.stop()
         left = max(0, (self._view.expires_at or 0) - int(time.time())) if self._view is not None else 0
         self.label.setText("\n".join((self._line.said(left), *self._notes)))
-        self.label.setToolTip(self.label.text() if self._is_too_long() else "")
+        self.label.setToolTip(self.label.text() if self._is_too_long() else self._line.hint)
         if self._view is None or self._view.status is not Status.ACTIVE:
             return
         if left == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,14 @@ class SessionsWindow(QDialog):
     """Stays open beside Electrum's window."""
 
     def __init__(
-        self, window: ElectrumWindow, sessions: WalletSessions, deeds: Deeds, bridge: Bridge, icon: QIcon
+        self,
+        window: ElectrumWindow,
+        sessions: WalletSessions,
+        deeds: Deeds,
+        bridge: Bridge,
+        icon: QIcon,
+        *,
+        show_settings: Callable[[QWidget], None],
     ) -> None:
         super().__init__(window)
         self._window, self._sessions, self._deeds, self._bridge = window, sessions, deeds, bridge
@@ -75,6 +83,9 @@ class SessionsWindow(QDialog):
         self.search.setClearButtonEnabled(True)
         self.export = QPushButton(_("Export…"))
         self.export.setAutoDefault(False)
+        self.settings = QPushButton(_("Settings…"))
+        self.settings.setAutoDefault(False)
+        self.settings.clicked.connect(lambda: show_settings(self))
         self.model = SessionModel(self, window.config)
         self.table = self._make_table()
         self.detail = DetailPane(window, sessions, deeds)
@@ -170,7 +181,7 @@ class SessionsWindow(QDialog):
         close.clicked.connect(self.close)
         outer = QVBoxLayout(self)
         outer.addWidget(self._pages, 1)
-        outer.addLayout(Buttons(close))
+        outer.addLayout(Buttons(self.settings, close))
 
     # Loading: the ends of each log, on another thread
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from electrum.gui.common_qt.util import QtEventListener, qt_event_listener
 from electrum.i18n import _
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QIcon
-from PyQt6.QtWidgets import QMenu
+from PyQt6.QtWidgets import QMenu, QWidget
 
 from ..app.view import Finder
 from .bridge import Bridge
@@ -34,13 +35,20 @@ SOON = 100
 class WindowParts(QObject, QtEventListener):
     """The parts in one window."""
 
-    def __init__(self, window: ElectrumWindow, sessions: WalletSessions, icon: QIcon) -> None:
+    def __init__(
+        self,
+        window: ElectrumWindow,
+        sessions: WalletSessions,
+        icon: QIcon,
+        show_settings: Callable[[QWidget], None],
+    ) -> None:
+        """`show_settings(parent)` opens the settings dialog."""
         super().__init__(window)
         self.window, self.sessions = window, sessions
         self.bridge = Bridge(self)
         self._wraps = Wraps()
         self._window_of_sessions: SessionsWindow | None = None
-        self._icon = icon
+        self._icon, self._show_settings = icon, show_settings
         self.deeds = Deeds(window, sessions, self.bridge, details=self.show_sessions, changed=self._refresh_soon)
         self.toggle = Toggle(window, sessions, self.bridge)
         self.panel = StatusPanel(window, sessions, self.deeds)
@@ -85,7 +93,9 @@ class WindowParts(QObject, QtEventListener):
     def show_sessions(self, session_id: str | None) -> None:
         """Open the sessions window, at a session."""
         if self._window_of_sessions is None:
-            self._window_of_sessions = SessionsWindow(self.window, self.sessions, self.deeds, self.bridge, self._icon)
+            self._window_of_sessions = SessionsWindow(
+                self.window, self.sessions, self.deeds, self.bridge, self._icon, show_settings=self._show_settings
+            )
             self._window_of_sessions.finished.connect(self._forget_sessions_window)
         self._window_of_sessions.show_session(session_id)
 

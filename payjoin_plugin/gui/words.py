@@ -56,6 +56,8 @@ class Line:
     acts: tuple[Act, ...] = ()
     counts_down: bool = False
     """The time left follows the text."""
+    hint: str = ""
+    """For who wonders what to do, as a tooltip."""
 
     def said(self, seconds: int) -> str:
         """Return the line with `seconds` left."""
@@ -120,7 +122,7 @@ def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
         case _ if view.waiting is Waiting.FAULT:
             return Line(_("Payjoin had a fault; see the log. The sender can still pay without it."), (Act.ABORT,))
         case Stage.WAITING_FOR_SENDER | None:
-            return Line(_("Waiting for the sender to pay"), (Act.ABORT,), counts_down=True)
+            return Line(_("Waiting for the sender to pay"), (Act.ABORT,), counts_down=True, hint=_no_need_to_wait())
         case Stage.CHECKING_ORIGINAL:
             return Line(_("The sender's payment has come. Checking it…"), (Act.ABORT,))
         case Stage.WAITING_FOR_WALLET:
@@ -130,9 +132,13 @@ def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
         case Stage.POSTING_ERROR:
             return Line(_("Telling the sender that their payment cannot be accepted…"))
         case Stage.WAITING_FOR_BROADCAST:
-            return Line(_answered(view), (Act.ABORT,), counts_down=True)
+            return Line(_answered(view), (Act.ABORT,), counts_down=True, hint=_no_need_to_wait())
         case unreachable:
             assert_never(unreachable)
+
+
+def _no_need_to_wait() -> str:
+    return _("You need not stay here. Even Electrum may be closed: it goes on when it is open again, within the time.")
 
 
 def _answered(view: View) -> str:

@@ -12,7 +12,7 @@ from PyQt6.QtCore import QCoreApplication
 from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.status import Status
-from tests.gui.house import House, Resident
+from tests.gui.house import House, Resident, press
 
 
 def open_window(shop: Resident, session_id: str | None = None) -> Any:
@@ -57,6 +57,7 @@ def test_the_timeline_tells_what_happened(house: House) -> None:
     session_id = shop.session_of(shop.request())
     window = open_window(shop, session_id)
     assert window.detail.title.text() == "Two coffees · 0.001 BTC"
+    assert window.detail.address.words == shop.wallet.get_request(shop.tab.request_list.get_current_key()).get_address()
     assert window.detail.line.text().startswith("Waiting for the sender to pay · 2")
     offer = house.sender().offer(shop)
     house.until(lambda: "Answered" in window.detail.timeline.toPlainText())
@@ -101,3 +102,11 @@ def test_ten_thousand_sessions_are_sorted_and_searched(house: House, column: Col
     model.sort(column)
     model.choose(Show.NOT_PAID, "99")
     assert 0 < model.rowCount() < 10_000
+
+
+def test_the_window_leads_to_the_settings(house: House) -> None:
+    shop = house.open("shop", 5_000_000)
+    window = open_window(shop, None)
+    seen = house.answers(press("Cancel"))
+    window.settings.click()
+    assert seen[0].title == "Payjoin settings"
