@@ -1,4 +1,4 @@
-"""The pictures of README and user guide, cut out of those that tests/gui/screenshots.py took, and made small.
+"""The pictures of README and user guide, cut out of those that tests/gui/screenshots.py took.
 
 python -m tests.gui.pictures build/screenshots docs/pictures
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from PyQt6.QtCore import QRect, Qt
+from PyQt6.QtCore import QRect
 from PyQt6.QtGui import QImage
 
 WHOLE = QRect()
@@ -40,9 +40,8 @@ def main() -> None:
             picture = QImage(str(taken / theme / f"{name}.png"))
             assert not picture.isNull(), f"there is no picture {name} in {taken}/{theme}: make screenshots"
             cut = picture.copy(part) if part.isValid() else picture
-            # 256 colours make a third of the bytes, and nobody sees it.
-            small = cut.convertToFormat(QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.ThresholdDither)
-            small.save(str(target / f"{name}{'-dark' if theme == 'dark' else ''}.png"), quality=0)
+            opaque = cut.convertToFormat(QImage.Format.Format_RGB888)
+            opaque.save(str(target / f"{name}{'-dark' if theme == 'dark' else ''}.png"), quality=0)
     print(f"{sum(file.stat().st_size for file in target.iterdir()):,} bytes in {target}")
 
 
