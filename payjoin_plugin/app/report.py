@@ -248,7 +248,7 @@ def fault_words(fault: Fault) -> str:
         Fault.COINS_GONE: _("their payment spends coins that are gone"),
         Fault.FEE_TOO_SMALL: _("their payment pays too small a fee"),
         Fault.NOT_STANDARD: _("no node would relay their payment"),
-        Fault.SEEN_BEFORE: _("their payment uses a coin that was seen before"),
+        Fault.SEEN_BEFORE: _("their payment uses a coin of this wallet, or one that was in an earlier payjoin"),
         Fault.COSTS_TOO_MUCH: _("it would cost you more than your limit"),
         Fault.VERSION: _("their wallet speaks a version that we don't"),
     }[fault]
