@@ -38,6 +38,8 @@ class Mail:
         self._poll_relay: str | None = None
         self._suspect: str | None = None
         """Who brought the word that our keys are refused, while nobody has asked whether that is so."""
+        self._said_gone: str | None = None
+        """Who was the first to say that a v1 sender is gone."""
 
     async def poll(self, directory: str, call: Call) -> bytes | None:
         """Ask a mailbox; None while nothing lies in it. Raises TransientError."""
@@ -48,16 +50,22 @@ class Mail:
     async def answer(self, directory: str, call: Call, *, waits: bool = False) -> None:
         """Put something into a mailbox. `waits`: it is for a v1 sender, whose request waits at the directory.
 
-        Raises TransientError and, where they waited in vain, SenderGoneError.
+        Raises TransientError and, where they waited in vain, SenderGoneError. What is not sealed is believed when a
+        second relay says so too, where there is one: the first time it is a TransientError.
         """
-        relay = self._relays.choose(directory, avoid=self._suspect or self._poll_relay, now=self._clock())
+        avoid = self._suspect or self._said_gone or self._poll_relay
+        relay = self._relays.choose(directory, avoid=avoid, now=self._clock())
         try:
             await self._carry(relay, directory, call, read_post)
         except DirectoryStatus as status:
-            if waits and _says_gone(status):
-                self._relays.succeeded(relay)  # it carried the directory's word
-                raise SenderGoneError from status
-            raise
+            if not waits or not _says_gone(status):
+                raise
+            if not status.inner and self._said_gone is None and self._is_another(directory, relay):
+                self._said_gone = relay
+                raise
+            for said in filter(None, (relay, self._said_gone)):
+                self._relays.succeeded(said)  # it carried the directory's word
+            raise SenderGoneError from status
 
     def asked_away(self, directory: str) -> float:
         """Return for how many seconds polls are to wait: 0 unless each relay asked to be left alone."""
@@ -109,6 +117,9 @@ class Mail:
         if relay == self._suspect:
             self._suspect = None
         return answer
+
+    def _is_another(self, directory: str, relay: str) -> bool:
+        return self._relays.choose(directory, avoid=relay, now=self._clock()) != relay
 
     def _blame(self, relay: str, *, asked: float = 0.0) -> None:
         self._relays.failed(relay, now=self._clock(), asked=asked)

@@ -265,13 +265,65 @@ async def test_a_relay_that_works_again_is_forgiven(road: Road) -> None:
 # Old senders
 
 
-@pytest.mark.parametrize("status", [DirectoryStatus(400, inner=False), DirectoryStatus(410, inner=False), NO_SUCH])
-async def test_an_old_sender_who_is_gone_is_told_apart_and_is_no_relays_fault(road: Road, status: Answer) -> None:
-    shared = relays()
-    road.answers = [status]
+GONE = [DirectoryStatus(400, inner=False), DirectoryStatus(410, inner=False)]
+
+
+async def refused(mail: Mail, road: Road, answer: Answer) -> None:
+    """Answer a v1 sender, in vain for the moment."""
+    road.answers = [answer]
+    with pytest.raises(TransientError):
+        await mail.answer(DIRECTORY, road.put_call(), waits=True)
+
+
+async def gone(mail: Mail, road: Road, answer: Answer) -> None:
+    """Answer a v1 sender who is gone."""
+    road.answers = [answer]
     with pytest.raises(SenderGoneError):
-        await road.mail(shared).answer(DIRECTORY, road.put_call(), waits=True)
+        await mail.answer(DIRECTORY, road.put_call(), waits=True)
+
+
+@pytest.mark.parametrize("status", GONE, ids=str)
+async def test_an_old_sender_is_gone_when_two_relays_say_so_and_it_is_neithers_fault(
+    road: Road, status: Answer
+) -> None:
+    shared = relays()
+    mail = road.mail(shared)
+    await mail.poll(DIRECTORY, road.poll())
+    await refused(mail, road, status)
+    await gone(mail, road, status)
+    assert road.asked == [ONE, TWO, ONE]
     assert shared.choose(DIRECTORY, now=road.now) == ONE
+    assert shared.choose(DIRECTORY, avoid=ONE, now=road.now) == TWO
+
+
+async def test_what_the_directory_says_inside_of_an_old_sender_is_believed_at_once(road: Road) -> None:
+    shared = relays()
+    await gone(road.mail(shared), road, NO_SUCH)
+    assert shared.choose(DIRECTORY, now=road.now) == ONE
+
+
+@pytest.mark.parametrize("status", GONE, ids=str)
+async def test_an_only_relay_is_believed_that_an_old_sender_is_gone(road: Road, status: Answer) -> None:
+    await gone(road.mail(relays(ONE, "https://relay.directory.example")), road, status)
+    assert road.asked == [ONE]
+
+
+async def test_a_relay_that_made_up_that_an_old_sender_is_gone_has_failed(road: Road) -> None:
+    shared = relays(ONE, TWO)
+    mail = road.mail(shared)
+    await refused(mail, road, GONE[0])
+    road.answers = [STORED]
+    await mail.answer(DIRECTORY, road.put_call(), waits=True)
+    assert road.asked == [ONE, TWO]
+    assert shared.choose(DIRECTORY, now=road.now) == TWO
+
+
+async def test_a_second_relay_that_fails_has_not_said_that_an_old_sender_is_gone(road: Road) -> None:
+    mail = road.mail(relays())
+    await refused(mail, road, GONE[0])
+    await refused(mail, road, Unreachable("away"))
+    await gone(mail, road, GONE[0])
+    assert road.asked == [ONE, TWO, THREE]
 
 
 @pytest.mark.parametrize(

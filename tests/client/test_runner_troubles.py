@@ -17,8 +17,9 @@ from tests.mailroom import faults
 from tests.mailroom.directory import KEY_REJECTED, Answer
 from tests.mailroom.faults import Planned
 from tests.mailroom.journal import Seen
-from tests.pair import Pair
+from tests.pair import Pair, send_v1
 from tests.session.test_pair import check_the_end
+from tests.session.test_pair_v1 import check_proposal_in
 
 PASSWORD = "correct horse"
 MINUTES = 60
@@ -226,6 +227,21 @@ async def test_a_relay_that_makes_up_that_keys_are_refused_does_not_hide_that_a_
     )
     async with pair.running() as runner:
         await eventually(lambda: runner.answered_elsewhere)
+
+
+@pytest.mark.parametrize("status", [400, 410])
+def test_a_relay_that_makes_up_that_an_old_sender_is_gone_ends_nothing(status: int) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        liar = pair.world.relay_urls[1]  # the one for answers
+        plan = Planned(faults.fail_with(status), lambda seen: seen.target == liar and seen.is_put(), times=1000)
+        pair.world.faults.planned.append(plan)
+        receiver = asyncio.ensure_future(pair.receiver.run(pair.session_id))
+        check_proposal_in(pair, await send_v1(pair.world, pair.endpoint, pair.made))
+        receiver.cancel()
+
+    run()
 
 
 # A fault of ours
