@@ -29,6 +29,9 @@ KEYS_LIFE = 6 * 3600.0
 KEYS_FRESH = 5 * 3600.0
 """Seconds after which they are fetched anew, while the old ones are still good."""
 
+LAST_TIME = 1e11
+"""Unix time, some thousand years from now: what is later is no time, and need not be calculated with."""
+
 PAYJOIN_PROJECT = "the payjoin project"
 
 OPERATORS = {
@@ -211,9 +214,11 @@ def _read_stored(stored: object) -> Iterator[tuple[str, _Fetched]]:
         return
     for directory, entry in stored.items():
         match entry:
-            case {"keys": str(encoded), "at": int() | float() as at}:
+            case {"keys": str(encoded), "at": int() | float() as at} if (
+                not isinstance(at, bool) and 0 <= at <= LAST_TIME
+            ):
                 with suppress(ValueError, DecodeError):
-                    yield directory, _Fetched(KeyConfig.from_compact(bytes.fromhex(encoded)), at)
+                    yield directory, _Fetched(KeyConfig.from_compact(bytes.fromhex(encoded)), float(at))
 
 
 def _host(url: str) -> str:

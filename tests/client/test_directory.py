@@ -275,6 +275,26 @@ def test_what_is_stored_and_is_no_key_counts_as_never_fetched(stored: object) ->
     assert cache.get(DIRECTORY, NOW) is None
 
 
+NO_TIMES: dict[str, float] = {
+    "far before": -(10**400),
+    "far after": 10**400,
+    "before 1970": -1,
+    "true": True,
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "minus infinity": float("-inf"),
+}
+
+
+@pytest.mark.parametrize("at", NO_TIMES.values(), ids=NO_TIMES)
+def test_a_time_that_is_none_counts_as_never_fetched_and_is_not_stored_again(at: float) -> None:
+    cache = KeyCache()
+    cache.load({DIRECTORY: {"keys": KEYS.to_compact().hex(), "at": at}})
+    assert cache.get(DIRECTORY, NOW) is None
+    assert cache.stale(DIRECTORY, NOW)
+    assert cache.dump() == {}
+
+
 def test_one_spoilt_entry_does_not_spoil_the_others() -> None:
     good, cache = KeyCache(), KeyCache()
     good.put(DIRECTORY, KEYS, NOW)
