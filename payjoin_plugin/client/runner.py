@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
@@ -54,7 +54,8 @@ from ..session.receiver import (
 )
 from ..session.status import Waiting
 from .mail import Mail, SenderGoneError
-from .pace import FIRST_LOOK_UP, LONGEST_LEAVE, LOOK_AGAIN, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
+from .pace import FIRST_LOOK_UP, LONGEST_LEAVE, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
+from .waiting import WaitingRoom
 
 
 class End(Enum):
@@ -72,7 +73,7 @@ class End(Enum):
 class Consent:
     """The user's word to answer now: for this one answer, and never stored."""
 
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 class Runner:
@@ -96,29 +97,32 @@ class Runner:
         `changed()` is called after every turn that a person may see. `clock` returns unix time in seconds.
         """
         self.session = session
-        self.waiting: Waiting | None = None
-        """Why the session waits for the wallet or the user."""
         self.trouble: TransientError | WalletError | OSError | None = None
         """What went wrong last, where it is being tried again."""
         self.end: End | None = None
         """Why it stopped; set by who runs it."""
         self.answered_elsewhere = False
         """Whether other bytes than ours lie in the sender's mailbox: a copy of this wallet file was quicker."""
-        self.double_spend = False
-        """Whether the sender's coins were seen spent elsewhere, after the check."""
         self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
         self._clock, self._pace, self._record, self._changed = clock, pace, record, changed
         self._backoff, self._look_ups = Backoff(), Backoff(FIRST_LOOK_UP)
-        self._consent: Consent | None = None
-        self._wake = asyncio.Event()
+        self._room = WaitingRoom(wallet=wallet, policy=policy, store=store, changed=changed)
         self._unknown_since: float | None = None
         self._checked_at: float | None = None
         self._has_read_back = False
 
     async def run(self) -> End:
         """Drive the session. Cancel it at any moment: nothing that was revealed is forgotten."""
+        try:
+            return await self._run()
+        finally:
+            self._room.forget()
+
+    async def _run(self) -> End:
         while True:
             state = self.session.state
+            if not isinstance(state, BuildingProposal | Signing):
+                self._room.forget()  # no answer is being made any more
             if isinstance(state, SessionClosed):
                 return End.CLOSED
             try:
@@ -178,8 +182,8 @@ class Runner:
         await self._wallet.ready()
         if self._checked_at is None and (refusal := await self._check_again(state)) is not None:
             return refusal
-        if (reason := self._must_wait()) is not None:
-            await self._wait(reason)
+        if (reason := self._room.must_wait()) is not None:
+            await self._room.wait(reason)
             return None
         original = read_original(state.retrieved.original)
         await self._store.quiet()
@@ -189,28 +193,27 @@ class Runner:
         limits = self._wallet.fee_limits(state.payment_sat)
         coin = state.choose(self._wallet.coins(original), limits, exposed=self._wallet.exposed())
         if coin is None:
-            await self._wait(Waiting.NO_COIN)
+            await self._room.wait(Waiting.NO_COIN)
             return None
         if self._checked_at is None or self._clock() - self._checked_at > STALE_CHECK:
             self._checked_at = None
             return None
-        self._stop_waiting()
+        self._room.leave()
         return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
 
     async def _sign(self, state: Signing) -> SignedProposal | None:
         await self._wallet.ready()
         if self._checked_at is None:
             await self._check_again(state)  # only a double spend matters here: what else may be said was said
-        if (reason := self._must_wait()) is not None:  # started again here: the user's word is not recorded
-            await self._wait(reason)
+        if (reason := self._room.must_wait()) is not None:  # started again here: the user's word is not recorded
+            await self._room.wait(reason)
             return None
-        password = self._consent.password if self._consent else None
+        committed = state.committed
         try:
-            proposal = await self._wallet.sign(state.committed.proposal, state.committed.outpoints, password=password)
-        except WalletError:
-            self._consent = None  # a wrong password is asked for again
-            raise
-        self._stop_waiting()
+            proposal = await self._wallet.sign(committed.proposal, committed.outpoints, password=self._room.password)
+        finally:
+            self._room.forget()  # no password stays in memory, and a wrong one is asked for again
+        self._room.leave()
         return state.signed(proposal)
 
     async def _answer(self, state: PostingProposal) -> PostedProposal | None:
@@ -288,10 +291,10 @@ class Runner:
         original = read_original(state.retrieved.original)
         verdict = await self._judge(CheckingOriginal(state.created, state.retrieved), original)
         # Coins that went elsewhere after the check are the user's to judge.
-        was_known, self.double_spend = self.double_spend, _is_double_spend(verdict)
-        if self.double_spend and not was_known:
-            self._consent = None  # what was said before the news does not count
-        return verdict if isinstance(verdict, RefusedOriginal) and not self.double_spend else None
+        was_known, self._room.double_spend = self._room.double_spend, _is_double_spend(verdict)
+        if self._room.double_spend and not was_known:
+            self._room.forget()  # what was said before the news does not count
+        return verdict if isinstance(verdict, RefusedOriginal) and not self._room.double_spend else None
 
     async def _rest(self, trouble: TransientError | WalletError | OSError) -> None:
         self.trouble = trouble
@@ -304,43 +307,27 @@ class Runner:
 
     # Waiting for the wallet or the user
 
+    @property
+    def waiting(self) -> Waiting | None:
+        """Why the session waits for the wallet or the user."""
+        return self._room.reason
+
+    @waiting.setter
+    def waiting(self, reason: Waiting | None) -> None:
+        self._room.reason = reason
+
     def answer_now(self, consent: Consent) -> None:
         """Take the user's word: to answer all the same, or with this password."""
-        self._consent = consent
-        self._wake.set()
+        self._room.answer_now(consent.password)
 
     def wallet_changed(self) -> None:
         """Look again: a coin may have come, or the wallet may be unlocked."""
-        self._wake.set()
+        self._room.look_again()
 
     def coins_moved(self) -> None:
         """Check again: something happened to the sender's coins."""
         self._checked_at = None
-        self._wake.set()
-
-    def _must_wait(self) -> Waiting | None:
-        if self.double_spend and self._consent is None:
-            return Waiting.DOUBLE_SPEND
-        if self._policy.ask_before_contributing and self._consent is None:
-            return Waiting.NEEDS_APPROVAL
-        if self._wallet.locked() and (self._consent is None or self._consent.password is None):
-            return Waiting.LOCKED
-        return None
-
-    async def _wait(self, reason: Waiting) -> None:
-        if self.waiting is not reason:
-            self.waiting = reason
-            self._changed()
-        await self._store.flush()  # an original that is held is worth a payment
-        self._wake.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN):
-                await self._wake.wait()
-
-    def _stop_waiting(self) -> None:
-        if self.waiting is not None:
-            self.waiting = None
-            self._changed()
+        self._room.look_again()
 
 
 def _is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:

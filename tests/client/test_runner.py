@@ -17,7 +17,7 @@ from payjoin_plugin.session.receiver import (
 )
 from payjoin_plugin.session.status import Waiting
 from tests.bip78.payments import ALICE, bobs_coin
-from tests.helpers import START, clock, eventually, jumping
+from tests.helpers import START, FakeWallet, clock, eventually, jumping
 from tests.pair import Pair
 
 PASSWORD = "correct horse"
@@ -203,6 +203,63 @@ async def test_a_session_that_waits_expires_unanswered() -> None:
     assert await pair.run_receiver() is End.EXPIRED
     assert clock() == START + 3600
     assert pair.sender.answers == set()
+
+
+# The password afterwards
+
+
+def remembers(word: str, *, inside: object) -> bool:
+    """Whether `word` can be reached from an object of ours, but for the wallet and the loop."""
+    seen: set[int] = set()
+    left = [inside]
+    while left:
+        thing = left.pop()
+        if id(thing) in seen or isinstance(thing, FakeWallet):
+            continue
+        seen.add(id(thing))
+        if thing == word:
+            return True
+        if isinstance(thing, dict | list | tuple | set | frozenset):
+            left += thing.values() if isinstance(thing, dict) else thing
+        elif type(thing).__module__.startswith("payjoin_plugin.client"):
+            left += vars(thing).values()
+    return False
+
+
+@jumping
+async def test_a_password_is_forgotten_once_it_has_signed() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        runner.answer_now(Consent(PASSWORD))
+        assert remembers(PASSWORD, inside=runner)
+        await eventually(lambda: pair.is_answered)
+        assert not remembers(PASSWORD, inside=runner)
+
+
+@jumping
+async def test_a_password_is_forgotten_when_the_original_is_refused_after_all() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        pair.world.chain.change(pair.made, ours=True)
+        pair.receiver.store.is_full = True  # so that it stays at telling the sender
+        runner.answer_now(Consent(PASSWORD))
+        await eventually(lambda: pair.events[-1] == "RefusedOriginal")
+        assert not remembers(PASSWORD, inside=runner)
+
+
+@jumping
+async def test_a_password_is_forgotten_when_the_session_ends_before_it_was_used() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        runner.answer_now(Consent(PASSWORD))
+    assert not pair.is_answered
+    assert not remembers(PASSWORD, inside=runner)
 
 
 # A coin
