@@ -92,6 +92,9 @@ class Synchronizer:
     def add(self, address: str) -> None:
         """Every address is known."""
 
+    def remove_spv_proof_for_tx(self, txid: str) -> None:
+        """No proof is kept."""
+
     async def stop(self) -> None:
         """Nothing runs."""
 

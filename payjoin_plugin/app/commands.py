@@ -84,9 +84,9 @@ class PayjoinCommands:
         """Return the original as hex."""
         sessions = self._of(wallet)
         known = self._known(sessions, session_id)
-        if (original := sessions.held_original(known)) is None:
+        if (original := sessions.original_hex(known)) is None:
             raise UserError(f"session_id: session {known} holds no original payment")
-        return original.fallback.hex()
+        return original
 
     @_user_facing
     async def decline(self, wallet: Abstract_Wallet, request_id: object) -> dict[str, Any]:
@@ -116,6 +116,6 @@ class PayjoinCommands:
 
     @staticmethod
     def _known(sessions: WalletSessions, session_id: object) -> str:
-        if not isinstance(session_id, str) or not sessions.ledger.knows(session_id):
+        if not isinstance(session_id, str) or not sessions.knows(session_id):
             raise UserError(f"session_id: this wallet has no payjoin session {session_id!r}")
         return session_id

@@ -93,6 +93,13 @@ class Ledger(Logger):
         _check_contents(folded.state)
         return folded
 
+    def if_readable(self, session_id: str) -> ReceiverSession | None:
+        """Return a session; None where its log is unreadable or gone."""
+        try:
+            return self.session(session_id)
+        except UnreadableLog:
+            return None
+
     def unsettled(self) -> list[ReceiverSession]:
         """Return the sessions that something may still come of: one that expired with nothing held is done."""
         moment = now()

@@ -69,6 +69,11 @@ class LiveSessions(Logger):
         self.runners[session_id] = runner
         self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
 
+    def is_at_work(self, session_id: str) -> bool:
+        """Tell whether a session has a task that goes on."""
+        task = self._tasks.get(session_id)
+        return task is not None and not task.done()
+
     async def stop(self) -> None:
         """End every task."""
         tasks = list(self._tasks.values())

@@ -53,13 +53,29 @@ class Originals(Logger):
     def unseen(self) -> dict[str, int]:
         """Return the kept payments of whose coins the wallet has seen nothing spend any, and what each pays us (sat).
 
-        They are lost where nobody broadcasts them.
+        They are lost where nobody broadcasts them. What is paid otherwise is none: it would charge the sender twice.
         """
         return {
             txid: sum(txout.value for txout in self._payments_to_us(txid))
-            for txid in self.kept()
-            if not any(self._spenders_seen(txid))
+            for txid, kept in self.kept().items()
+            if not any(self._spenders_seen(txid)) and not self.is_paid(txid, kept)
         }
+
+    def of_session(self, session_id: str) -> str | None:
+        """Return the kept payment (txid) of a session, whatever has become of its log."""
+        return next((txid for txid, kept in self.kept().items() if kept.session_id == session_id), None)
+
+    def has_visible_spender(self, txid: str) -> bool:
+        """Tell whether the wallet sees a kept payment's coins spent in the mempool or in a block."""
+        return any(
+            spender is not None and confirmations(self._wallet, spender) is not None
+            for spender in self._spenders_seen(txid)
+        )
+
+    def pays_alike(self, txid: str, raw: bytes) -> bool:
+        """Tell whether the transaction `raw` pays an address of ours that a kept payment pays."""
+        ours = {txout.scriptpubkey for txout in self._payments_to_us(txid)}
+        return any(txout.scriptpubkey in ours for txout in Transaction(raw).outputs())
 
     def drop_settled(self) -> None:
         """Forget the payments whose coins a confirmed transaction of this wallet spends."""
@@ -106,14 +122,15 @@ class Originals(Logger):
     def hand_over(self) -> int:
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
 
-        From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for.
+        From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for. Not
+        what is paid otherwise: nobody shall be asked to broadcast it.
         """
         handed = 0
         for txid, kept in self.kept().items():
             try:
-                if self._wallet.db.get_transaction(txid) is None and self._wallet.adb.add_transaction(
-                    Transaction(kept.tx)
-                ):
+                if self._wallet.db.get_transaction(txid) is not None or self.is_paid(txid, kept):
+                    continue
+                if self._wallet.adb.add_transaction(Transaction(kept.tx)):
                     self._wallet.set_label(txid, _label(kept))
                     self._store.mark_handed_over(txid, is_so=True)
                     handed += 1

@@ -61,8 +61,13 @@ class Report:
         self._sessions = sessions
 
     async def rows(self, *, every: bool) -> list[dict[str, Any]]:
-        """Return a row for each session without `Closed` (`every`: for each), newest first."""
-        found = []
+        """Return a row for each session without `Closed` (`every`: for each), newest first.
+
+        And one for each kept payment that has lost its log.
+        """
+        known = self._sessions.ledger.knows
+        kept = (kept.session_id for kept in self._sessions.originals.kept().values())
+        found = [self.row(session_id) for session_id in kept if not known(session_id)]
         for session_id in self._sessions.store.session_ids():
             if every or self._sessions.ledger.is_unclosed(session_id) or self._is_unreadable(session_id):
                 found.append(self.row(session_id))
@@ -75,13 +80,7 @@ class Report:
         try:
             session = self._sessions.ledger.session(session_id)
         except UnreadableLog as unreadable:
-            return empty | {
-                "session_id": session_id,
-                "status": Status.UNREADABLE.value,
-                "reason": _("Made by a newer version of Payjoin. Left as it is.")
-                if unreadable.newer
-                else _("Its record is damaged. Left as it is.") + f" ({unreadable})",
-            }
+            return empty | self._unreadable(session_id, unreadable)
         created, details = created_of(session.state), details_of(session.state)
         status, stage = self.status(session), self._stage(session)
         return empty | {
@@ -135,6 +134,24 @@ class Report:
         coins = {*contributed, *self._sessions.ledger.exposed_outpoints()}
         received = received_sat(self._sessions.wallet, address, contributed=coins)
         return known | {"status": status.value, "received_sat": received}
+
+    def _unreadable(self, session_id: str, unreadable: UnreadableLog) -> dict[str, Any]:
+        """Return what can be said of a session whose log is unreadable or gone: that, and the payment that is kept."""
+        if not self._sessions.ledger.knows(session_id):
+            reason = _("Its record is gone.")
+        elif unreadable.newer:
+            reason = _("Made by a newer version of Payjoin. Left as it is.")
+        else:
+            reason = _("Its record is damaged. Left as it is.") + f" ({unreadable})"
+        said = {"session_id": session_id, "status": Status.UNREADABLE.value, "reason": reason}
+        if (txid := self._sessions.originals.of_session(session_id)) is None:
+            return said
+        return said | {
+            "reason": reason + " " + _("The sender's own payment is kept."),
+            "request_id": self._sessions.originals.kept()[txid].request_id,
+            "confirmations": confirmations(self._sessions.wallet, txid),
+            "original_txid": txid,
+        }
 
     def _is_unreadable(self, session_id: str) -> bool:
         return session_id in self._sessions.ledger.unreadable

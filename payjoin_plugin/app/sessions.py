@@ -87,7 +87,6 @@ class WalletSessions(Logger):
         self._watcher = ChainWatcher(wallet, self._chain_changed)
         self._look_wanted = False
         self._is_stopped = False
-        self._leftovers: asyncio.Task[None] | None = None
 
     # Life. All of it on the event loop.
 
@@ -103,7 +102,7 @@ class WalletSessions(Logger):
             if self.wallet.network is not None:
                 self.double_spends.watch(session, look=True)
         if self.wallet.network is not None:
-            self._leftovers = asyncio.get_running_loop().create_task(self.settling.leftovers())
+            self.settling.look_after(self.live.is_at_work, every=True)
         self._chain_changed()
 
     async def stopped(self) -> None:
@@ -118,10 +117,9 @@ class WalletSessions(Logger):
         self._is_stopped = True
         self._watcher.stop()
         self._seams.remove()
-        leftovers = [self._leftovers] if self._leftovers is not None else []
-        for task in leftovers:
-            task.cancel()
-        await asyncio.gather(*leftovers, self.live.stop(), self.double_spends.close(), return_exceptions=True)
+        await asyncio.gather(
+            self.settling.close(), self.live.stop(), self.double_spends.close(), return_exceptions=True
+        )
         self._closed()
 
     def _run(self, session_id: str) -> None:
@@ -214,6 +212,8 @@ class WalletSessions(Logger):
             elif self.settling.is_coin_gone(session):
                 self.live.give_up(session)
         self.originals.drop_settled()
+        if self.wallet.network is not None and not self._is_stopped:
+            self.settling.look_after(self.live.is_at_work)
         self.live.wallet_changed()
         if self.store.waiting_requests():
             asyncio.get_running_loop().create_task(self.offer_late())
@@ -231,6 +231,20 @@ class WalletSessions(Logger):
     def held_original(self, session_id: str) -> Original | None:
         """Return the sender's payment, also of a closed session. Raises UnreadableLog."""
         return held_original(self.ledger.session(session_id).state)
+
+    def original_hex(self, session_id: str) -> str | None:
+        """Return the sender's payment as hex; where the log is unreadable or gone, what is kept beside it.
+
+        Raises UnreadableLog where nothing is.
+        """
+        if self.ledger.if_readable(session_id) is None and (txid := self.originals.of_session(session_id)) is not None:
+            return self.originals.kept()[txid].tx
+        original = self.held_original(session_id)
+        return None if original is None else original.fallback.hex()
+
+    def knows(self, session_id: str) -> bool:
+        """Tell whether there is a session of that name, or a payment that outlived its log."""
+        return self.ledger.knows(session_id) or self.originals.of_session(session_id) is not None
 
     async def abort(self, session_id: str) -> None:
         """End a session; on disk before this returns. Raises UserError where it has ended otherwise, UnreadableLog."""
@@ -275,5 +289,5 @@ class WalletSessions(Logger):
         runner.answer_now(Consent(password))
 
     async def broadcast_original(self, session_id: str) -> str:
-        """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog, Unreachable."""
-        return await self.settling.broadcast_original(self.ledger.session(session_id))
+        """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog, Unreachable, OSError."""
+        return await self.settling.broadcast_original(session_id)

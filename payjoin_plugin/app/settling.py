@@ -12,12 +12,12 @@ from electrum.transaction import Transaction
 
 from ..bip78.recognise import spends_any
 from ..client.pace import Backoff
-from ..errors import Unreachable, UnreadableLog, UserError
-from ..session.events import Closed, Failure, Success, Unrecognized
+from ..errors import Unreachable, UserError
+from ..session.events import Abort, Closed, Failure, Success, Unrecognized
 from ..session.outcome import is_payjoin, outcome_of
 from ..session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
 from ..wallet.watching import confirmations, request_paid, seen_for
-from .ledger import Ledger, ReceiverSession
+from .ledger import Ledger, ReceiverSession, now
 from .originals import Originals
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Settling(Logger):
         Logger.__init__(self)
         self._wallet, self._ledger, self._originals = wallet, ledger, originals
         self._electrum, self._settings, self._hear = electrum, settings, hear
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        """By txid: of the kept payments that no session's own task sees to."""
+        self._refused: set[str] = set()
+        """The payments (txid) that the network has refused: not tried again by ourselves until the next start."""
 
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
@@ -98,30 +102,43 @@ class Settling(Logger):
                 return self._ledger.record(session, Closed(Unrecognized(tx.txid, pays_request=False)), after=state)
         return False
 
-    async def broadcast_original(self, session: ReceiverSession) -> str:
+    async def broadcast_original(self, session_id: str) -> str:
         """Broadcast the sender's payment since the user wants it, and return its txid. One that is out stays out.
 
-        Raises UserError where there is none, where it could charge the sender twice, and where the network refuses it;
-        Unreachable, OSError.
+        Where the log is unreadable or gone, the payment that was kept beside it counts. Raises UserError where there is
+        none, where it could charge the sender twice, and where the network refuses it; UnreadableLog, Unreachable,
+        OSError.
         """
-        original = held_original(session.state)
-        if original is None:
-            raise UserError("session_id: " + _("session {} holds no original payment").format(session.id))
-        if confirmations(self._wallet, original.txid) is not None:
-            return original.txid
-        kept = self._originals.kept().get(original.txid)
+        session, original = self._ledger.if_readable(session_id), None
+        if session is not None:
+            original = held_original(session.state)
+            txid = original.txid if original is not None else None
+        elif (txid := self._originals.of_session(session_id)) is None:
+            self._ledger.session(session_id)  # which says why nobody knows
+        if txid is None:
+            raise UserError("session_id: " + _("session {} holds no original payment").format(session_id))
+        if confirmations(self._wallet, txid) is not None:
+            return txid
+        kept = self._originals.kept().get(txid)
         if kept is None:
             raise _gone_for_good()
-        if self._originals.is_paid(original.txid, kept):
+        if self._originals.is_paid(txid, kept):
             raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
-        spenders = await self._originals.spenders(original.txid, _scripts(original))
-        if any(is_payjoin(open_state(session.state), tx.raw) for tx in spenders):
+        spenders = await self._originals.spenders(txid, _scripts(original))
+        if txid in [tx.txid for tx in spenders]:
+            return txid
+        if any(self._is_payjoin(txid, session, tx) for tx in spenders):
             raise UserError(_("the payjoin is on its way; it takes the place of the original"))
-        if original.txid not in [tx.txid for tx in spenders]:
-            if any(tx.confirmed for tx in spenders):
-                raise _gone_for_good()
-            await self._originals.broadcast(kept.tx)
-        return original.txid
+        if any(tx.confirmed for tx in spenders):
+            raise _gone_for_good()
+        await self._originals.broadcast(kept.tx)
+        return txid
+
+    def _is_payjoin(self, txid: str, session: ReceiverSession | None, tx: Spender) -> bool:
+        """Tell whether `tx` is the payjoin of a kept payment. Without its log: whether it pays us the same way."""
+        if session is None:
+            return self._originals.pays_alike(txid, tx.raw)
+        return is_payjoin(open_state(session.state), tx.raw)
 
     async def without_payjoin(self, session: ReceiverSession) -> None:
         """Broadcast the sender's payment by ourselves, where the setting says so and nothing else is on its way.
@@ -133,18 +150,32 @@ class Settling(Logger):
         if original is not None and _may_fall_back(session):
             await self._see_to(original.txid, session)
 
-    async def leftovers(self) -> None:
-        """At wallet load: see where each kept payment stands. One whose log is gone is treated as an expired one's."""
-        kept = self._originals.kept()
-        loose = [txid for txid, one in kept.items() if one.session_id not in self._ledger.open]  # a task sees to others
-        await asyncio.gather(*(self._see_to_leftover(txid, kept[txid]) for txid in loose))
+    def look_after(self, is_at_work: Callable[[str], bool], *, every: bool = False) -> None:
+        """Begin a task for each kept payment that no task of its session (`is_at_work(session_id)`) sees to.
 
-    async def _see_to_leftover(self, txid: str, kept: KeptOriginal) -> None:
+        Where a log says "paid", the mempool may drop what paid, or replace it. The log stays closed; but what we hold
+        is due at its session's expiry like any other. `every`: also those that the wallet sees the end of, at its load.
+        """
+        for txid, kept in self._originals.kept().items():
+            if txid not in self.tasks and not is_at_work(kept.session_id) and (every or self._is_missing(txid, kept)):
+                self.tasks[txid] = task = asyncio.get_running_loop().create_task(self._look_after(txid, kept))
+                task.add_done_callback(lambda _, txid=txid: self.tasks.pop(txid, None))  # type: ignore[misc]
+
+    async def close(self) -> None:
+        """End every task."""
+        tasks = list(self.tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_after(self, txid: str, kept: KeptOriginal) -> None:
+        """See to a payment now, and again when its time has come."""
+        session = self._ledger.if_readable(kept.session_id)
         try:
-            session = self._ledger.session(kept.session_id) if self._ledger.knows(kept.session_id) else None
             await self._see_to(txid, session)
-        except UnreadableLog:
-            pass  # not ours to judge
+            if self._is_missing(txid, kept) and (left := _due_at(session) - now()) > 0:
+                await asyncio.sleep(left)
+                await self._see_to(txid, session)
         except UserError as refusal:
             self.logger.info(f"a kept payment was refused: {refusal}")
         except Exception:
@@ -158,7 +189,7 @@ class Settling(Logger):
         await self._electrum.ready()
         while (kept := self._originals.kept().get(txid)) is not None:
             try:
-                spenders = await self._originals.spenders(txid, _scripts(original) if original is not None else None)
+                spenders = await self._originals.spenders(txid, _scripts(original))
                 if session is not None:
                     self._hear(session, spenders)
                 if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
@@ -166,14 +197,27 @@ class Settling(Logger):
                 if not spenders:
                     await self._originals.broadcast(kept.tx)
                     return
+            except UserError:
+                self._refused.add(txid)
+                raise
             except (Unreachable, OSError) as trouble:
                 self.logger.info(f"a kept payment has to wait: {trouble!r}")
             await asyncio.sleep(backoff.next())  # a double spend may yet go as it came
 
     def _is_due(self, txid: str, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
-        """Tell whether a kept payment shall be broadcast without being asked for."""
-        wanted = self._settings.broadcast_original_by_itself and not kept.aborted
-        return wanted and (session is None or _may_fall_back(session)) and not self._originals.is_paid(txid, kept)
+        """Tell whether a kept payment shall be broadcast now, without being asked for."""
+        if session is not None and (not _may_fall_back(session) or _due_at(session) > now()):
+            return False
+        return self._is_wanted(kept) and not self._originals.is_paid(txid, kept)
+
+    def _is_missing(self, txid: str, kept: KeptOriginal) -> bool:
+        """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
+        if txid in self._refused or not self._is_wanted(kept) or self._originals.has_visible_spender(txid):
+            return False
+        return not self._originals.is_paid(txid, kept)
+
+    def _is_wanted(self, kept: KeptOriginal) -> bool:
+        return self._settings.broadcast_original_by_itself and not kept.aborted
 
 
 def _gone_for_good() -> UserError:
@@ -181,10 +225,23 @@ def _gone_for_good() -> UserError:
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:
-    """Tell whether a session's original may be broadcast by itself: not after the user's or the chain's word."""
-    return not isinstance(session.state, SessionClosed) or isinstance(session.state.outcome, Failure)
+    """Tell whether a session's original may ever be broadcast by itself: not after the user's word."""
+    return not isinstance(session.state, SessionClosed) or not isinstance(session.state.outcome, Abort)
 
 
-def _scripts(original: Original) -> dict[str, bytes]:
-    """Return the scriptPubKeys that an original spends from, by outpoint."""
-    return dict(zip(original.outpoints, original.input_scripts, strict=True))
+def _due_at(session: ReceiverSession | None) -> int:
+    """Return when (unix seconds) an original is due that no task of its session sees to any more.
+
+    At once where its log cannot be read, where the payjoin failed, and where the task gave up before its time; else at
+    expiry: what settled the session may come back until then.
+    """
+    match session.state if session is not None else None:
+        case SessionClosed(outcome=outcome, before=before) if not isinstance(outcome, Failure):
+            return before.created.expires_at
+        case _:
+            return 0
+
+
+def _scripts(original: Original | None) -> dict[str, bytes] | None:
+    """Return the scriptPubKeys that an original spends from, by outpoint; None where its log cannot be read."""
+    return None if original is None else dict(zip(original.outpoints, original.input_scripts, strict=True))

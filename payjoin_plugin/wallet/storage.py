@@ -109,9 +109,15 @@ class WalletStore:
             return list(self._sessions())
 
     def raw_log(self, session_id: str) -> object:
-        """Return a log as it is stored; do not change it. Raises UnreadableLog where nothing here can be read."""
+        """Return a log as it is stored; do not change it. Raises UnreadableLog where nothing here can be read.
+
+        And where it is gone: Electrum prunes the logs where it lacks the plugin, and keeps the originals.
+        """
         self._check_readable()
-        return self._sessions()[session_id]
+        try:
+            return self._sessions()[session_id]
+        except KeyError:
+            raise UnreadableLog(_("it is gone")) from None
 
     def create(self, session_id: str, *, role: str, record: Mapping[str, Any]) -> None:
         """Begin a new log with its first record, in memory."""

@@ -234,8 +234,7 @@ async def test_an_original_that_is_visible_is_not_broadcast_again(tmp_path: Path
         await merchant.sessions.live._tasks[session_id]
         assert merchant.network.broadcast in ([], [original.txid()])
         again = await merchant.crash_and_restart()
-        assert again.sessions._leftovers is not None
-        await again.sessions._leftovers
+        await asyncio.gather(*again.sessions.settling.tasks.values())
         assert again.network.broadcast == []
         await again.close()
 

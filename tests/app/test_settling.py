@@ -243,8 +243,7 @@ async def test_originals_without_a_log_are_broadcast_but_for_the_aborted_and_the
         merchant.wallet.db.prune_uninstalled_plugin_data(set())
         merchant.wallet.save_db()
         again = await merchant.crash_and_restart()
-        assert again.sessions._leftovers is not None
-        await again.sessions._leftovers
+        await asyncio.gather(*again.sessions.settling.tasks.values())
         assert again.sessions.store.session_ids() == []
         assert again.network.broadcast == [sender.made.transaction().txid()]
         assert left not in again.sessions.ledger.open
@@ -271,8 +270,7 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
         merchant.wallet.db.prune_uninstalled_plugin_data(set())
         merchant.wallet.save_db()
         again = await merchant.crash_and_restart()
-        assert again.sessions._leftovers is not None
-        await again.sessions._leftovers
+        await asyncio.gather(*again.sessions.settling.tasks.values())
         assert again.network.broadcast == [sender.made.transaction().txid()]
         assert set(again.sessions.originals.kept()) == {txid}
         assert len(again.sessions.held_addresses()) == 1

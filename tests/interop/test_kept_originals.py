@@ -101,8 +101,14 @@ def test_an_electrum_without_the_plugin_keeps_the_originals_and_back_here_they_a
 
         shutil.move(there, here)
         merchant.open()
-        assert merchant.rpc("payjoin_sessions", all=True) == []
+        rows = merchant.rpc("payjoin_sessions")
+        assert {row["session_id"] for row in rows} == {session_of(one) for one in (request, aborted, paid)}
+        assert {row["status"] for row in rows} == {"unreadable"}
         wait_until(lambda: is_at_node(stand, txid_of_original(payment)), what="the original is broadcast")
     merchant.until_request(request["request_id"], lambda found: found["status"] == 7, "is being paid")
     assert not is_at_node(stand, txid_of_original(given_up))
     assert not is_at_node(stand, txid_of_original(first_payment))
+    lost = session_of(aborted)
+    assert merchant.rpc("payjoin_original", session_id=lost) == given_up.original_transaction.hex()
+    assert merchant.rpc("payjoin_broadcast_original", session_id=lost) == txid_of_original(given_up)
+    assert is_at_node(stand, txid_of_original(given_up))

@@ -1,0 +1,244 @@
+"""Senders' payments that lie in our hands after their session, or its log, is gone, in a real wallet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from electrum.transaction import Transaction
+from electrum.util import trigger_callback
+
+from payjoin_plugin.app.commands import PayjoinCommands
+from payjoin_plugin.errors import UnreadableLog, UserError
+from tests.app.test_settling import elsewhere, hold, kept, pay_otherwise
+from tests.app.test_unreadable import damage
+from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
+from tests.wallet.wallets import electrum_running, foreign_outpoint, reopen, transaction
+
+SOON = 3
+"""Real seconds until a request expires that is to."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+def other_payment(merchant: Merchant, session_id: str) -> Transaction:
+    """A payment of a request's whole amount, of somebody's other coins."""
+    return transaction([foreign_outpoint(session_id)], [(merchant.row(session_id)["address"], AMOUNT)])
+
+
+def vanish(merchant: Merchant, session_id: str, tx: Transaction) -> None:
+    """Let the server know no more of a transaction. Electrum tells nobody of it, but that the wallet was updated."""
+    merchant.shop.chain.txs.pop(tx.txid(), None)
+    address, adb = merchant.row(session_id)["address"], merchant.wallet.adb
+    adb.receive_history_callback(address, [(tx.txid(), 0)], {})
+    adb.receive_history_callback(address, [], {})
+    assert adb.get_tx_height(tx.txid()).is_local_like()
+    trigger_callback("wallet_updated", merchant.wallet)
+
+
+async def seen_to(merchant: Merchant) -> None:
+    await asyncio.gather(*merchant.sessions.settling.tasks.values())
+
+
+# What settled the session goes as it came
+
+
+@on_electrums_loop
+async def test_an_original_is_broadcast_at_expiry_where_the_payment_that_ended_its_session_vanished(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant, exp=SOON)
+        other = other_payment(merchant, session_id)
+        merchant.sees(other)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        vanish(merchant, session_id, other)
+        await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        assert merchant.row(session_id)["expires_at"] <= time.time()
+        assert merchant.row(session_id)["status"] == "paid_without_payjoin"
+        paying.cancel()
+
+
+@pytest.mark.parametrize("by", ["a payjoin", "the original", "another payment"])
+def test_so_it_is_after_a_restart_whatever_had_ended_the_session(
+    tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+            original = sender.made.transaction()
+            if by == "a payjoin":
+                merchant.sessions.answer(session_id, password=None)
+                await paying
+                await merchant.until_row(session_id, stage="waiting_for_broadcast")
+            match by:
+                case "a payjoin":
+                    seen = sender.payjoin()
+                case "the original":
+                    seen = original
+                case _:
+                    seen = other_payment(merchant, session_id)
+            merchant.sees(seen)
+            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+            vanish(merchant, session_id, seen)
+            merchant.wallet.save_db()
+            monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
+            again = await merchant.crash_and_restart()
+            await again.until(lambda: again.network.broadcast == [original.txid()])
+            paying.cancel()
+            await again.close()
+
+    run()
+
+
+@on_electrums_loop
+async def test_before_expiry_what_vanished_may_come_back(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _, paying = await hold(merchant)
+        other = other_payment(merchant, session_id)
+        merchant.sees(other)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        vanish(merchant, session_id, other)
+        await merchant.until(lambda: len(merchant.sessions.settling.tasks) == 1)
+        again = await merchant.crash_and_restart()
+        await again.until(lambda: again.batches > 0)
+        assert again.network.broadcast == []
+        paying.cancel()
+        await again.close()
+
+
+@pytest.mark.parametrize("what", ["aborted", "paid", "double-spent"])
+def test_after_expiry_it_is_not_broadcast_where(tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+            if what == "aborted":
+                await merchant.sessions.abort(session_id)
+            else:
+                other = other_payment(merchant, session_id)
+                merchant.sees(other)
+                await merchant.until_row(session_id, status="paid_without_payjoin")
+                if what == "double-spent":
+                    vanish(merchant, session_id, other)
+                    merchant.shop.chain.add(elsewhere(sender))
+            merchant.wallet.save_db()
+            monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
+            again = await merchant.crash_and_restart()
+            if what == "paid":
+                again.sees(other)
+            before = again.batches
+            trigger_callback("wallet_updated", again.wallet)
+            await again.until(lambda: again.batches > before or not again.sessions.settling.tasks)
+            assert again.network.broadcast == []
+            paying.cancel()
+            await again.close()
+
+    run()
+
+
+# The log is unreadable, or gone
+
+
+@asynccontextmanager
+async def without_its_log(
+    folder: Path, *, damaged: bool, aborted: bool = False
+) -> AsyncIterator[tuple[Merchant, str, Transaction]]:
+    """A wallet that holds an original, opened again; its session's log is damaged, or was pruned by Electrum."""
+    async with shop(folder) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        if aborted:
+            await merchant.sessions.abort(session_id)
+        if not damaged:
+            merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.save_db()
+        await merchant.close()
+        if damaged:
+            damage(merchant, lambda ours: ours["sessions"][session_id]["events"][0].update(address="nonsense"))
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        try:
+            yield again, session_id, sender.made.transaction()
+        finally:
+            paying.cancel()
+            await again.close()
+
+
+@on_electrums_loop
+async def test_an_original_whose_log_is_unreadable_is_broadcast_as_one_without_a_log(tmp_path: Path) -> None:
+    async with without_its_log(tmp_path, damaged=True) as (merchant, session_id, original):
+        assert merchant.row(session_id)["status"] == "unreadable"
+        await seen_to(merchant)
+        assert merchant.network.broadcast == [original.txid()]
+
+
+@pytest.mark.parametrize("damaged", [True, False], ids=["unreadable", "gone"])
+def test_one_that_was_aborted_is_listed_and_broadcast_by_hand_alone(tmp_path: Path, *, damaged: bool) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with without_its_log(tmp_path, damaged=damaged, aborted=True) as (merchant, session_id, original):
+            trigger_callback("wallet_updated", merchant.wallet)
+            await seen_to(merchant)
+            assert merchant.network.broadcast == []
+            (row,) = await merchant.sessions.report.rows(every=damaged)  # a closed one is not read before
+            assert (row["session_id"], row["status"]) == (session_id, "unreadable")
+            assert (row["original_txid"], row["confirmations"]) == (original.txid(), None)
+            assert row["reason"].endswith("The sender's own payment is kept.")
+            assert PayjoinCommands._known(merchant.sessions, session_id) == session_id
+            assert merchant.sessions.report.row_with_events(session_id) == row | {"events": []}
+            assert merchant.sessions.original_hex(session_id) == original.serialize()
+            assert await merchant.sessions.broadcast_original(session_id) == original.txid()
+            assert merchant.network.broadcast == [original.txid()]
+            assert merchant.row(session_id)["confirmations"] == 0
+
+    run()
+
+
+@on_electrums_loop
+async def test_without_its_log_it_does_not_get_in_the_way_of_what_may_be_its_payjoin(tmp_path: Path) -> None:
+    async with without_its_log(tmp_path, damaged=False, aborted=True) as (merchant, session_id, original):
+        like_a_payjoin = transaction(
+            [original.inputs()[0].prevout.to_str(), foreign_outpoint("ours")],
+            [(original.outputs()[0].address, 350_000)],
+        )
+        merchant.shop.chain.add(like_a_payjoin)
+        with pytest.raises(UserError, match="payjoin is on its way"):
+            await merchant.sessions.broadcast_original(session_id)
+
+
+@on_electrums_loop
+async def test_a_session_that_nobody_knows_has_no_original(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        assert not merchant.sessions.knows("0123456789abcdef")
+        with pytest.raises(UnreadableLog):
+            merchant.sessions.original_hex("0123456789abcdef")
+        with pytest.raises(UnreadableLog):
+            await merchant.sessions.broadcast_original("0123456789abcdef")
+
+
+# The plugin is taken out
+
+
+@on_electrums_loop
+async def test_what_is_paid_otherwise_is_not_at_stake_and_becomes_no_local_transaction(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        assert list(merchant.sessions.originals.unseen()) == [sender.made.transaction().txid()]
+        pay_otherwise(merchant, session_id)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        assert merchant.sessions.originals.unseen() == {}
+        before = merchant.wallet.get_balance()
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 0
+        assert merchant.wallet.get_balance() == before
+        paying.cancel()
