@@ -83,6 +83,9 @@ class OnlineNetwork(Network):
 class Synchronizer:
     """Of Electrum's two tasks that keep a wallet up to date, as much as the wallet looks at: it always is."""
 
+    def __init__(self, interface: Any = None) -> None:
+        self.interface = interface
+
     def is_up_to_date(self) -> bool:
         return True
 
@@ -158,7 +161,7 @@ class Merchant:
         self.network = OnlineNetwork(shop.chain)
         self.network.on_broadcast = lambda tx: see_in_mempool(wallet, tx)
         wallet.network = self.network
-        wallet.adb.synchronizer = wallet.adb.verifier = Synchronizer()
+        wallet.adb.synchronizer = wallet.adb.verifier = Synchronizer(self.network.interface)
         wallet._up_to_date = True
         electrum_network._INSTANCE = self.network
         self.is_closed = False

@@ -186,14 +186,16 @@ class Settling(Logger):
         """See where a kept payment stands, and broadcast it where that is due and nothing spends its coins."""
         backoff = Backoff()
         original = held_original(session.state) if session is not None else None
-        await self._electrum.ready()
         while (kept := self._originals.kept().get(txid)) is not None:
+            await self._electrum.ready()
             try:
                 spenders = await self._originals.spenders(txid, _scripts(original))
                 if session is not None:
                     self._hear(session, spenders)
                 if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
                     return
+                if not self._electrum.is_current():  # a new connection meanwhile: the request may be paid by now
+                    continue
                 if not spenders:
                     await self._originals.broadcast(kept.tx)
                     return

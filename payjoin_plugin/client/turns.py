@@ -86,8 +86,8 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         claim = _Claim(session_id, made_at, expires_at, self._loop.create_future())
         self._waiting[claim] = None
-        self._go_on()
         try:
+            self._go_on()
             await claim.granted
             yield claim.is_first or not self._waiting
         finally:
@@ -141,12 +141,19 @@ class Turns:
             claim.granted.set_result(None)
 
     def _first(self) -> _Claim | None:
-        """Return who of those that wait comes before the others: the one looked at last, else the newest."""
+        """Return who of those that wait comes before the others.
+
+        The one looked at last; else one whose time is nearly over, which has no other chance; else the newest.
+        """
         now = self._clock()
-        ranks = {session_id: rank for rank, session_id in enumerate(self._looked_at)}
+        ranks = {session_id: rank for rank, session_id in enumerate(self._looked_at.copy())}  # other threads look, too
         firsts = [
             claim
             for claim in self._waiting
             if now - claim.made_at < YOUNG or claim.session_id in ranks or claim.expires_at - now < LAST_MINUTE
         ]
-        return max(firsts, key=lambda claim: (ranks.get(claim.session_id, -1), claim.made_at), default=None)
+
+        def order(claim: _Claim) -> tuple[int, bool, float]:
+            return ranks.get(claim.session_id, -1), claim.expires_at - now < LAST_MINUTE, claim.made_at
+
+        return max(firsts, key=order, default=None)

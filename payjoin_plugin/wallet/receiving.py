@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 UNCOMPRESSED_WEIGHT = 4 * 32
 """Weight units that an input grows by when its key is written in full."""
+LOOK_AGAIN = 5
+"""Seconds between looks at a wallet that is not up to date, where it says nothing."""
 MEDIAN_OF = 11
 """Blocks whose median time the next one is measured by (BIP 113)."""
 
@@ -133,16 +137,22 @@ class ElectrumReceiverWallet:
         for that. After a new connection everything may be old, and then nothing is answered before it is not.
         """
         while not self.is_current():
-            await self._wallet.up_to_date_changed_event.wait()
+            with suppress(TimeoutError):  # the event is of the wallet, and a new connection is none of its
+                async with asyncio.timeout(LOOK_AGAIN):
+                    await self._wallet.up_to_date_changed_event.wait()
 
     def is_current(self) -> bool:
-        """Tell whether what the wallet knows is of this connection."""
-        network = self._wallet.network
+        """Tell whether what the wallet knows is of this connection.
+
+        Offline, and for a moment after a new connection, Electrum still says "up to date" of the one before.
+        """
+        network, synchronizer = self._wallet.network, self._wallet.adb.synchronizer
         connection = network.interface if network is not None else None
-        if self._wallet.is_up_to_date():
+        if connection is None or synchronizer is None or synchronizer.interface is not connection:
+            return False
+        if self._wallet.is_up_to_date() and self._wallet.adb.is_up_to_date():
             self._current_with = connection
-            return True
-        return connection is not None and connection is self._current_with
+        return connection is self._current_with
 
     async def look_up(self, original: Original, session_id: str) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""

@@ -210,6 +210,15 @@ async def test_a_session_asks_once_more_in_its_last_minute() -> None:
 
 
 @jumping
+async def test_it_does_so_beside_more_young_ones_than_there_is_room_for() -> None:
+    shop = Shop()
+    shop.add(*names("young", 3 * CEILING), made_at=START)
+    shop.add("ending", expires_at=(expires_at := START + 5 * LAST_MINUTE))
+    await asyncio.sleep(6 * LAST_MINUTE)
+    assert any(expires_at - START - LAST_MINUTE <= at for at in shop.times_of("ending"))
+
+
+@jumping
 async def test_who_is_cancelled_while_waiting_or_polling_leaves_nothing_behind() -> None:
     shop = Shop()
     shop.add(*names("old", 60))

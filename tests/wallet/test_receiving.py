@@ -174,7 +174,16 @@ def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver
     assert run(receiver.electrum.look_up(nothing, "s1")).median_time == 0  # type: ignore[arg-type]
 
 
+def synchronize(receiver: Receiver) -> None:
+    """Have Electrum's two tasks work with the connection that is there."""
+    receiver.wallet.adb.synchronizer = receiver.wallet.adb.verifier = SimpleNamespace(
+        interface=receiver.network.interface, is_up_to_date=lambda: True
+    )
+
+
 def test_a_wallet_is_ready_once_it_is_up_to_date(receiver: Receiver) -> None:
+    synchronize(receiver)
+
     async def becomes_up_to_date() -> None:
         waiting = asyncio.ensure_future(receiver.electrum.ready())
         await asyncio.sleep(0)
@@ -188,6 +197,7 @@ def test_a_wallet_is_ready_once_it_is_up_to_date(receiver: Receiver) -> None:
 
 
 def test_a_wallet_that_is_busy_with_news_is_still_ready_but_not_after_a_new_connection(receiver: Receiver) -> None:
+    synchronize(receiver)
     receiver.wallet._up_to_date = True
     run(receiver.electrum.ready())
     receiver.wallet._up_to_date = False
@@ -202,6 +212,19 @@ def test_a_wallet_that_is_busy_with_news_is_still_ready_but_not_after_a_new_conn
         return not done
 
     assert run(not_ready())
+
+
+def test_electrum_s_word_of_another_connection_does_not_count(receiver: Receiver) -> None:
+    synchronize(receiver)
+    receiver.wallet._up_to_date = True
+    assert receiver.electrum.is_current()
+    before, receiver.network.interface = receiver.network.interface, None
+    assert not receiver.electrum.is_current(), "offline, it still says that it is up to date"
+    receiver.network.interface = Server("another", receiver.chain)
+    assert not receiver.electrum.is_current(), "nobody has asked the new server yet"
+    synchronize(receiver)
+    assert receiver.electrum.is_current()
+    assert before is not receiver.network.interface
 
 
 # Why there is no payjoin
