@@ -3,6 +3,7 @@
     add_payment_request   a new on-chain request gets its session in the write that stores the request
     get_request_URI       wherever Electrum shows or copies a request's URI, it is ours
     delete_request        a deleted request's session ends in the same write
+    clear_requests        the same for all of them at once
     stop                  the only sign that a wallet closes, in the window and in the daemon
     get_unused_addresses  the address of an original that we hold goes to no other customer
     is_frozen_coin        a coin that a session has contributed goes into no other payment
@@ -71,6 +72,7 @@ class Seams:
             self._add_payment_request,
             self._get_request_uri,
             self._delete_request,
+            self._clear_requests,
             self._stop,
             self._get_unused_addresses,
             self._is_frozen_coin,
@@ -136,6 +138,18 @@ class Seams:
             original(request_id, write_to_disk=write_to_disk)
 
         self._put("delete_request", delete_request)
+
+    def _clear_requests(self) -> None:
+        original = self._wallet.clear_requests
+
+        def clear_requests() -> None:
+            if self._is_on("clear_requests"):
+                for request in self._wallet.get_sorted_requests():
+                    with _own_fault("a deleted request"):
+                        self._owner.request_deleted(request.get_id())
+            original()
+
+        self._put("clear_requests", clear_requests)
 
     def _stop(self) -> None:
         original = self._wallet.stop

@@ -140,6 +140,15 @@ def test_expired_requests_that_are_swept_end_their_sessions(wallet: Abstract_Wal
 
 
 @installed
+def test_requests_that_are_cleared_all_at_once_end_their_sessions(wallet: Abstract_Wallet, owner: Owner) -> None:
+    request_ids = [request(wallet, 20_000 + number) for number in range(3)]
+    wallet.clear_requests()
+    assert sorted(owner.deleted) == sorted(request_ids)
+    assert all(log["events"][-1]["event"] == "closed" for log in sessions_on_disk(wallet).values())
+    assert owner.store.saves == 0
+
+
+@installed
 def test_deleting_an_unknown_request_says_nothing(wallet: Abstract_Wallet, owner: Owner) -> None:
     wallet.delete_request("0000000000")
     assert owner.deleted == []
