@@ -264,7 +264,7 @@ def fault_words(fault: Fault) -> str:
         Fault.NOT_SIGNED: _("their payment is not signed, or not validly"),
         Fault.COINS_GONE: _("their payment spends coins that are gone"),
         Fault.FEE_TOO_SMALL: _("their payment pays too small a fee"),
-        Fault.NOT_STANDARD: _("no node would relay their payment"),
+        Fault.NOT_STANDARD: _("their payment is too large for a payjoin, or no node would relay it"),
         Fault.SEEN_BEFORE: _("their payment uses a coin of this wallet, or one that was in an earlier payjoin"),
         Fault.COSTS_TOO_MUCH: _("it would cost you more than your limit"),
         Fault.VERSION: _("their wallet speaks a version that we don't"),
