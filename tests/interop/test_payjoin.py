@@ -116,6 +116,8 @@ def test_five_senders_at_the_same_moment_are_all_served(stand: Stand, own_receiv
         assert session["payjoin_txid"] == txid
         contributed.add(session["contributed_sat"])
     assert len(contributed) == 5
+    # Naming a payjoin while the wallet file was locked once blocked the daemon for good.
+    assert receiver.daemon.rpc("ping") is True
 
 
 def test_a_sender_may_post_while_the_receiver_is_off(stand: Stand, own_receiver: Callable[..., Receiver]) -> None:
