@@ -9,6 +9,7 @@
     ├─ ErrorReplyReceived           the receiver said no, in BIP 78's words
     ├─ TransientError               try again later; nothing is recorded
     │   ├─ Unreachable              network, relay, time limit
+    │   │   └─ Dropped              a kept connection was over before the answer began: nobody's failure
     │   ├─ DirectoryStatus          an unexpected status, inner or outer
     │   ├─ Garbled                  a relay's or directory's answer that is none
     │   └─ NotYetKnown              the Electrum server has not said enough of an original yet
@@ -123,6 +124,13 @@ class TransientError(PayjoinError):
 
 class Unreachable(TransientError):
     """A relay, a directory or the proxy could not be reached in time."""
+
+
+class Dropped(Unreachable):
+    """A connection that was kept from an earlier request was closed before the answer began. Nobody failed.
+
+    Whoever keeps connections closes them at some time, and may do so just as we ask.
+    """
 
 
 class DirectoryStatus(TransientError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from ..errors import DirectoryStatus, KeysRejected, TransientError
+from ..errors import DirectoryStatus, Dropped, KeysRejected, TransientError
 from ..wire.mailbox import Call, read_poll, read_post
 from ..wire.ohttp import KeyConfig
 from .directory import Relays
@@ -105,6 +105,8 @@ class Mail:
         except KeysRejected:
             self._suspect = relay
             raise
+        except Dropped:
+            raise  # no failure, and the next try opens a connection of its own
         except TransientError as error:
             if isinstance(error, DirectoryStatus) and error.inner:
                 self._relays.succeeded(relay)

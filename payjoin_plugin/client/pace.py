@@ -1,4 +1,4 @@
-"""How fast a session asks: the gap between polls, and the wait after a failure."""
+"""How fast a session asks: the gap between polls, the wait after a failure, and the one that a server asks for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 QUICK = 1.0
 """Seconds. An answer that comes sooner was no long poll: the directory answers at once, or holds a v1 sender."""
@@ -25,6 +27,9 @@ behind with a coin or a block that is new, and the sender waits."""
 
 LONGEST_LEAVE = 300.0
 """Seconds for which no session polls, at most, where every relay asks to be left alone. Answers never wait for that."""
+
+LONGEST_RETRY_AFTER = 1800.0
+"""Seconds: nobody sends us away for longer than a relay is left alone that fails."""
 
 STALE_CHECK = 30
 """Seconds after which an original is looked up again before it is answered."""
@@ -72,3 +77,20 @@ class Backoff:
     def reset(self) -> None:
         """Something worked."""
         self._wait = self._first
+
+
+def parse_retry_after(value: str, *, now: float) -> float | None:
+    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3), at most LONGEST_RETRY_AFTER.
+
+    None where there is no such header, or nonsense in it. `now` is unix time in seconds.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), LONGEST_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return min(max(date.timestamp() - now, 0.0), LONGEST_RETRY_AFTER)

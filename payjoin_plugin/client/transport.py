@@ -19,19 +19,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import aiohttp
 import aiohttp_socks
 from yarl import URL
 
-from ..errors import DecodeError, DirectoryStatus, Garbled, KeysRejected, Unreachable
+from ..errors import DecodeError, DirectoryStatus, Dropped, Garbled, KeysRejected, Unreachable
 from ..wire.bhttp import Request, decode_response, encode_request
 from ..wire.mailbox import relay_url
 from ..wire.ohttp import MESSAGE_BYTES, KeyConfig, encapsulate
 from ..wire.uri import check_service_url
+from .pace import parse_retry_after
 
 CALL_HEADERS = {"Content-Type": "message/ohttp-req", "Accept": "*/*"}
 """RFC 9458, section 6.1; a relay answers any other type with 415."""
@@ -54,9 +54,6 @@ PROBLEM_LIMIT = 1024
 
 WRONG_KEY = "#ohttp-key"
 """How the problem type *the gateway does not know this key* ends (RFC 9458, section 5.3)."""
-
-LONGEST_RETRY_AFTER = 1800.0
-"""Seconds: nobody sends us away for longer than a relay is left alone that fails."""
 
 NO_MAILBOX = "/payjoin/check"
 """A path that is no mailbox's: a directory answers at once that nothing is there (404, encapsulated)."""
@@ -154,6 +151,7 @@ class Connections:
         except (OSError, ValueError) as error:
             raise Unreachable(f"the proxy setting cannot be used: {error}") from error
         http.headers.clear()
+        http.trace_configs.append(_TELL_REUSE)
         kept = _Kept(http, stack, route.setting, owner, host)
         self._kept.append(kept)
         return kept
@@ -188,8 +186,8 @@ class HttpTransport:
     async def post(self, relay: str, directory: str, body: bytes) -> bytes:
         """Have `relay` carry the encapsulated `body` to `directory`; return the 8192 bytes of the answer.
 
-        Raises Unreachable, Garbled, DirectoryStatus, KeysRejected. A `body` whose answer was lost is never sent again:
-        each try is encapsulated anew (BIP 77), so this does not retry.
+        Raises Unreachable, Dropped, Garbled, DirectoryStatus, KeysRejected. A `body` whose answer was lost is never
+        sent again: each try is encapsulated anew (BIP 77), so this does not retry.
         """
         relay, directory = _checked(relay), _checked(directory)
         outer, answer = await self._ask(
@@ -258,7 +256,8 @@ class HttpTransport:
         The body is None where it was longer than ANSWER_LIMIT. With `proxy` the request goes through a tunnel.
         """
         host = urlsplit(proxy or url).hostname or ""
-        with _typed_errors(host if proxy is None else f"{urlsplit(url).hostname} through {host}"):
+        reused: list[bool] = []
+        with _typed_errors(host if proxy is None else f"{urlsplit(url).hostname} through {host}", reused):
             async with self._connections.lease(self, host) as http:
                 http.cookie_jar.clear()
                 async with http.request(
@@ -270,28 +269,13 @@ class HttpTransport:
                     proxy=None if proxy is None else URL(proxy, encoded=True),
                     proxy_headers=CONNECT_HEADERS,
                     allow_redirects=False,
+                    trace_request_ctx=reused,
                     auto_decompress=False,
                     timeout=timeout,
                 ) as response:
+                    reused.clear()
                     wait = parse_retry_after(response.headers.get("Retry-After", ""), now=time.time())
                     return DirectoryStatus(response.status, inner=False, retry_after=wait), await _read(response)
-
-
-def parse_retry_after(value: str, *, now: float) -> float | None:
-    """Return the seconds that a `Retry-After` asks for (RFC 9110, section 10.2.3), at most LONGEST_RETRY_AFTER.
-
-    None where there is no such header, or nonsense in it. `now` is unix time in seconds.
-    """
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_RETRY_AFTER)
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return min(max(date.timestamp() - now, 0.0), LONGEST_RETRY_AFTER)
 
 
 def _checked(url: str) -> str:
@@ -302,9 +286,21 @@ def _checked(url: str) -> str:
         raise Unreachable(str(error)) from None
 
 
+async def _tell_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.append(True)
+
+
+_TELL_REUSE = aiohttp.TraceConfig()
+_TELL_REUSE.on_connection_reuseconn.append(_tell_reuse)
+_TELL_REUSE.freeze()
+
+
 @contextmanager
-def _typed_errors(where: str) -> Iterator[None]:
-    """Turn what aiohttp, the proxy's client and the system raise into errors of ours, with the reason in words."""
+def _typed_errors(where: str, reused: Sequence[bool]) -> Iterator[None]:
+    """Turn what aiohttp, the proxy's client and the system raise into errors of ours, with the reason in words.
+
+    `reused` has something in it while an answer is awaited on a connection that was kept.
+    """
     try:
         yield
     except (aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError, EOFError) as error:
@@ -317,6 +313,8 @@ def _typed_errors(where: str) -> Iterator[None]:
         raise Garbled(f"{where}: the answer is no HTTP") from error
     except TimeoutError as error:
         raise Unreachable(f"{where} did not answer in time") from error
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise (Dropped if reused else Unreachable)(f"{where} cannot be reached: {error}") from error
     except (aiohttp.ClientError, OSError, UnicodeError) as error:
         raise Unreachable(f"{where} cannot be reached: {error}") from error
 

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from payjoin_plugin.client.transport import Connections, HttpTransport, Route
-from payjoin_plugin.errors import Unreachable
+from payjoin_plugin.errors import Dropped, Unreachable
 from tests.client.outlets import electrum_sessions, socks
-from tests.client.servers import HttpServer, Seen, reply, says, silence
+from tests.client.servers import Answer, HttpServer, Seen, reply, says, silence
 
 DIRECTORY = "https://directory.test"
 CALL = bytes(8192)
@@ -159,6 +159,47 @@ async def test_closing_everything_ends_what_is_under_way() -> None:
         await setting.connections.close()
         with pytest.raises(Unreachable):
             await long_poll
+
+
+async def close_at_once(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def begin_and_close(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    writer.write(ANSWERED[:-100])
+    writer.close()
+
+
+async def test_a_kept_connection_that_is_closed_just_as_we_ask_is_told_apart_and_nothing_is_sent_twice() -> None:
+    setting = Setting(Route())
+    async with HttpServer(says(ANSWERED)) as relay:
+        out = setting.transport()
+        await out.post(relay.url(), DIRECTORY, CALL)
+        relay.answer = close_at_once
+        with pytest.raises(Dropped):
+            await out.post(relay.url(), DIRECTORY, CALL)
+        assert [seen.connection for seen in relay.seen] == [0, 0]
+        relay.answer = says(ANSWERED)
+        await out.post(relay.url(), DIRECTORY, CALL)
+        assert [seen.connection for seen in relay.seen] == [0, 0, 1]
+        await setting.connections.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"), [(close_at_once, False), (begin_and_close, False), (begin_and_close, True)]
+)
+async def test_a_relay_that_hangs_up_on_a_new_connection_or_within_its_answer_has_failed(
+    answer: Answer, *, kept: bool
+) -> None:
+    setting = Setting(Route())
+    async with HttpServer(says(ANSWERED)) as relay:
+        if kept:
+            await setting.transport().post(relay.url(), DIRECTORY, CALL)
+        relay.answer = answer
+        with pytest.raises(Unreachable) as caught:
+            await setting.transport().post(relay.url(), DIRECTORY, CALL)
+        assert not isinstance(caught.value, Dropped)
+        await setting.connections.close()
 
 
 async def test_electrum_offline_is_told_in_its_own_words() -> None:

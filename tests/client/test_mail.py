@@ -8,7 +8,7 @@ import pytest
 
 from payjoin_plugin.client.directory import FIRST_QUARANTINE, Relays
 from payjoin_plugin.client.mail import Mail, SenderGoneError
-from payjoin_plugin.errors import DirectoryStatus, Garbled, KeysRejected, TransientError, Unreachable
+from payjoin_plugin.errors import DirectoryStatus, Dropped, Garbled, KeysRejected, TransientError, Unreachable
 from payjoin_plugin.wire.bhttp import Response, encode_response
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.mailbox import Call, ShortId, get, post, put
@@ -160,6 +160,15 @@ async def test_a_relay_that_fails_is_left_alone_for_a_while(road: Road, failure:
     assert road.asked == [ONE, TWO]
     assert shared.choose(DIRECTORY, now=road.now) == TWO
     road.now += FIRST_QUARANTINE
+    assert shared.choose(DIRECTORY, now=road.now) == ONE
+
+
+async def test_a_kept_connection_that_is_closed_just_as_we_ask_is_no_relays_fault(road: Road) -> None:
+    shared = relays()
+    mail = road.mail(shared)
+    assert isinstance(await fails(mail, road, Dropped("closed")), Dropped)
+    await mail.poll(DIRECTORY, road.poll())
+    assert road.asked == [ONE, ONE]
     assert shared.choose(DIRECTORY, now=road.now) == ONE
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import time
-from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 from electrum.util import make_aiohttp_session
-from hypothesis import given
-from hypothesis import strategies as st
 
 from payjoin_plugin.client.transport import (
     ANSWER_LIMIT,
     CALL_TIMEOUT,
-    LONGEST_RETRY_AFTER,
     Connections,
     HttpTransport,
-    parse_retry_after,
 )
 from payjoin_plugin.errors import DirectoryStatus, Garbled, KeysRejected, Unreachable
 from payjoin_plugin.wire.bhttp import Response, decode_request, encode_response
@@ -279,47 +273,3 @@ async def test_a_probe_of_a_relay_that_makes_answers_up_fails() -> None:
     ):
         with pytest.raises(Garbled):
             await out.probe(relay.url(), directory.url())
-
-
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("0", 0),
-        (" 120 ", 120),
-        ("007", 7),
-        ("9" * 5000, LONGEST_RETRY_AFTER),
-        ("Tue, 24 Nov 2026 12:00:30 GMT", 30),
-        ("Tue, 24 Nov 2026 12:00:30 -0000", 30),
-        ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
-        ("Tue, 24 Nov 2099 12:00:00 GMT", LONGEST_RETRY_AFTER),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
-        ("١٢", None),
-        ("inf", None),
-        ("soon", None),
-        ("Tue, 99 Nov 2026 12:00:30 GMT", None),
-        ("Tue, 24 Nov 99999999999999999999 12:00:30 GMT", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    assert parse_retry_after(value, now=NOON) == seconds
-
-
-def test_a_date_without_a_zone_is_utc_wherever_we_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "EST+5")
-    time.tzset()
-    try:
-        assert parse_retry_after("Tue, 24 Nov 2026 12:00:30 -0000", now=NOON) == 30
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-@given(st.one_of(st.text(), st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ?.*")))
-def test_no_retry_after_is_longer_than_the_limit_or_raises(value: str) -> None:
-    wait = parse_retry_after(value, now=NOON)
-    assert wait is None or 0 <= wait <= LONGEST_RETRY_AFTER
