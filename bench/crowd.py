@@ -15,7 +15,8 @@ def measure(ground: Ground) -> list[Figure]:
     """Return the waits of each crowd; every sender must get its payjoin."""
     stand, electrum = ground.stand, ground.receiver
     # A crowd uses each coin once, and what it leaves is confirmed before the next.
-    ground.fund(electrum, max(SIZES))
+    # Twice as many: open proposals have at most half of a wallet's coins.
+    ground.fund(electrum, 2 * max(SIZES))
     people = [stand.payjoin_cli(f"crowd-{number}", *(2_000_000 for _ in SIZES)) for number in range(max(SIZES))]
     stand.mine()
     figures = []

@@ -162,7 +162,7 @@ def _waiting(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
                 )
             return Line(text, (Act.ANSWER, Act.ABORT), counts_down=True)
         case Waiting.NO_COIN:
-            text = _("The sender is waiting until a coin of yours confirms")
+            text = _("The sender is waiting until a coin of yours is free")
             return Line(text, (Act.ABORT,), counts_down=True)
         case Waiting.DOUBLE_SPEND:
             text = _("Careful: the sender's coins were spent elsewhere. Nothing was answered.")

@@ -107,6 +107,11 @@ def spendable_coins(wallet: Abstract_Wallet) -> list[PartialTxInput]:
     return [coin for coin in coins if total_sat - coin.value_sats() >= reserve]
 
 
+def most_reserved(coins: int) -> int:
+    """Return how many of so many confirmed coins open proposals may have: half of them, rounded up."""
+    return (coins + 1) // 2
+
+
 class ElectrumReceiverWallet:
     """Implements `session.ports.ReceiverWallet` for one wallet and all its sessions."""
 
@@ -188,10 +193,15 @@ class ElectrumReceiverWallet:
     def coins(self, original: Original) -> Sequence[Coin]:  # noqa: ARG002  the port's; here it makes no difference
         """Return the coins that may be contributed now, in the order of preference.
 
-        The order is random to outsiders, and the same for every sender: probing again shows the same coin again.
+        The order is random to outsiders, and the same for every sender: probing again shows the same coin again. None
+        where open proposals have half of the coins already: that many senders who never pay must not learn them all,
+        nor tie the owner's hands.
         """
         reserved = self._coin_book.reserved_outpoints()
         coins = [coin for coin in spendable_coins(self._wallet) if coin.prevout.to_str() not in reserved]
+        still_there = sum(not self._is_spent(outpoint) for outpoint in reserved)
+        if still_there >= most_reserved(still_there + len(coins)):
+            return []
         secret = self._store.coin_secret() if coins else b""
         coins.sort(key=lambda coin: hmac.digest(secret, coin.prevout.to_str().encode(), "sha256"))
         return [self._coin(coin) for coin in coins]
@@ -263,6 +273,11 @@ class ElectrumReceiverWallet:
             if self._wallet.is_mine(txin.address)
             or self._wallet.is_mine(self._wallet.adb.get_txin_address(TxInput(prevout=txin.prevout)))
         }
+
+    def _is_spent(self, outpoint: str) -> bool:
+        """Tell whether the wallet knows of a transaction that spends a coin."""
+        txid, _, vout = outpoint.partition(":")
+        return self._wallet.db.get_spent_outpoint(txid, vout) is not None
 
     def _coin(self, txin: PartialTxInput) -> Coin:
         """Describe a coin, at little cost: a wallet may have thousands. What signing needs more, Electrum adds then."""

@@ -15,6 +15,7 @@ from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import details_of
 from payjoin_plugin.wire.uri import parse
+from tests.app.test_settling import elsewhere, hear
 from tests.mailroom.faults import Hold
 from tests.merchant import AMOUNT, COINS, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.session.test_pair import HAPPY
@@ -177,7 +178,7 @@ async def test_a_request_whose_address_another_one_has_offers_no_payjoin(tmp_pat
 
 @on_electrums_loop
 async def test_five_senders_at_once_get_five_different_coins(tmp_path: Path) -> None:
-    async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
+    async with shop(tmp_path, *(200_000 + number for number in range(10))) as merchant:
         offers = [merchant.offer(AMOUNT + number) for number in range(5)]
         await asyncio.gather(*(pay(merchant, uri, AMOUNT + number) for number, (_, uri) in enumerate(offers)))
         rows = [await merchant.until_row(session_id, status="completed") for session_id, _ in offers]
@@ -189,7 +190,7 @@ async def test_five_senders_at_once_get_five_different_coins(tmp_path: Path) -> 
 async def test_two_that_wait_for_a_save_at_each_step_get_two_coins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with shop(tmp_path, *COINS[:2]) as merchant:
+    async with shop(tmp_path, *COINS[:2], 500_000, 600_000) as merchant:
         monkeypatch.setattr(merchant.sessions.store, "quiet", lambda: asyncio.sleep(0.02))
         offers = [merchant.offer(AMOUNT + number) for number in range(2)]
         await asyncio.gather(*(pay(merchant, uri, AMOUNT + number) for number, (_, uri) in enumerate(offers)))
@@ -208,6 +209,37 @@ async def test_a_senders_coin_that_got_a_proposal_gets_no_second_one(tmp_path: P
         assert other.error == "original-psbt-rejected"
         assert merchant.row(second)["reason"] == "seen_before"
         assert merchant.row(first)["stage"] == "waiting_for_broadcast"
+
+
+@on_electrums_loop
+async def test_senders_who_never_pay_learn_and_tie_up_half_of_the_coins_and_the_next_one_waits(tmp_path: Path) -> None:
+    async with shop(tmp_path, *(200_000 + number for number in range(4))) as merchant:
+        first, second, third = (merchant.offer(AMOUNT + number) for number in range(3))
+        for number, (session_id, uri) in enumerate((first, second)):
+            await merchant.shop.sender(uri, AMOUNT + number).run()
+            await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        waiting = asyncio.ensure_future(merchant.shop.sender(third[1], AMOUNT + 2).run())
+        await merchant.until_row(third[0], reason="no_coin")
+        assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 2
+        await merchant.sessions.abort(first[0])
+        await merchant.until_row(third[0], stage="waiting_for_broadcast")
+        await waiting
+        assert len(merchant.sessions.store.exposed()) == 2
+
+
+@on_electrums_loop
+async def test_a_coin_of_ours_is_free_again_when_a_block_has_the_senders_coins_elsewhere(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        hear(merchant, elsewhere(sender))
+        await merchant.until_row(session_id, reason="double_spend")
+        assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
+        hear(merchant, elsewhere(sender), confirmed=True)
+        await merchant.until_row(session_id, status="failed")
+        assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
 
 
 @on_electrums_loop

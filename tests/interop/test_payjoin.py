@@ -105,7 +105,7 @@ def test_three_senders_one_after_another_are_all_served(stand: Stand, receiver: 
 
 
 def test_five_senders_at_the_same_moment_are_all_served(stand: Stand, own_receiver: Callable[..., Receiver]) -> None:
-    receiver = own_receiver(*(1_000_000 + number for number in range(5)))
+    receiver = own_receiver(*(1_000_000 + number for number in range(10)))
     people = [stand.payjoin_cli(f"crowd-{number}", 2_000_000) for number in range(5)]
     requests = [receiver.payjoin_request(40_000 + number) for number in range(5)]
     runs = [person.send(request["URI"]) for person, request in zip(people, requests, strict=True)]

@@ -21,6 +21,7 @@ from tests.wallet.wallets import (
     foreign_outpoint,
     fund,
     make_wallet,
+    pay,
     plugin_storage,
     run,
     see_confirmed,
@@ -46,8 +47,30 @@ def test_only_confirmed_free_coins_are_offered(receiver: Receiver, sender: Abstr
     receiver.book.reserved = {reserved}
     (frozen_address,) = fund(wallet, 60_000, address=wallet.get_receiving_addresses()[3], label="address")
     wallet.set_frozen_state_of_addresses([wallet.get_receiving_addresses()[3]], freeze=True)
-    assert outpoints_of(receiver.electrum.coins(original)) == [good]
+    (other,) = fund(wallet, 60_000, label="two free ones, since one is reserved")
+    assert set(outpoints_of(receiver.electrum.coins(original))) == {good, other}
     assert frozen_address not in outpoints_of(receiver.electrum.coins(original))
+
+
+@pytest.mark.parametrize(("coins", "most"), [(1, 1), (2, 1), (3, 2), (6, 3), (7, 4)])
+def test_open_proposals_have_at_most_half_of_the_coins(
+    tmp_path: Path, sender: Abstract_Wallet, coins: int, most: int
+) -> None:
+    receiver = Receiver(make_wallet(tmp_path, "few"))
+    fund(receiver.wallet, *(50_000 + number for number in range(coins)))
+    original = receiver.original(sender)
+    for _ in range(most):
+        receiver.book.reserved.add(outpoints_of(receiver.electrum.coins(original))[0])
+    assert receiver.electrum.coins(original) == []
+
+
+def test_a_reserved_coin_that_went_elsewhere_takes_no_others_place(receiver: Receiver, sender: Abstract_Wallet) -> None:
+    wallet, (gone,) = receiver.wallet, outpoints_of(receiver.electrum.coins(receiver.original(sender)))
+    (free,) = fund(wallet, 60_000, label="free")
+    receiver.book.reserved = {gone}
+    assert receiver.electrum.coins(receiver.original(sender)) == []
+    see_confirmed(wallet, pay(wallet, sender.get_receiving_addresses()[0], 5_000, coins=[gone]), height=180)
+    assert free in outpoints_of(receiver.electrum.coins(receiver.original(sender)))
 
 
 def test_a_reserved_coin_is_not_offered_even_when_the_user_unfroze_it(
