@@ -29,12 +29,12 @@ class Plugin(PayjoinPlugin):
 
     def _start_open_wallets(self, daemon: Daemon) -> None:
         for wallet in daemon.get_wallets().values():
-            self.start_wallet(wallet)
+            self.start_wallet_soon(wallet)
 
     @hook
     def daemon_wallet_loaded(self, daemon: Daemon, wallet: Abstract_Wallet) -> None:  # noqa: ARG002  # the hook's
-        """A wallet was opened."""
-        self.start_wallet(wallet)
+        """A wallet was opened. Here the daemon's lock is held."""
+        self.start_wallet_soon(wallet)
 
     @hook
     def wallet_export_request(self, exported: dict[str, Any], key: str) -> None:

@@ -47,13 +47,13 @@ class Plugin(PayjoinPlugin):
 
     @hook
     def daemon_wallet_loaded(self, daemon: Daemon, wallet: Abstract_Wallet) -> None:  # noqa: ARG002  # the hook's
-        """A wallet was opened."""
-        self.start_wallet(wallet)
+        """A wallet was opened. Here the daemon's lock is held."""
+        self.start_wallet_soon(wallet)
 
     @hook
     def load_wallet(self, wallet: Abstract_Wallet, window: ElectrumWindow) -> None:
         """A window was made for a wallet; also after the plugin was installed, when the wallet was open already."""
-        self.start_wallet(wallet)
+        self.start_wallet_now(wallet)
         sessions = self.sessions_of(wallet)
         if sessions is not None and window not in self._parts:
             self._parts[window] = WindowParts(window, sessions, self.icon, self.settings_dialog)

@@ -61,15 +61,23 @@ class PayjoinPlugin(BasePlugin):
         """Return the sessions of an open wallet."""
         return self._wallets.get(wallet)
 
-    def start_wallet(self, wallet: Abstract_Wallet) -> None:
-        """Start the sessions of a wallet, once. Electrum says more than once that a wallet is there. On any thread."""
+    def start_wallet_soon(self, wallet: Abstract_Wallet) -> None:
+        """Start the sessions of a wallet, once. Electrum says more than once that a wallet is there. On any thread.
+
+        Not a moment is waited for the event loop: Electrum's daemon says it with its lock of the wallets held, and the
+        loop may be waiting for that lock to list them. What stops the wallet goes over the loop too, after this.
+        """
         loop = get_asyncio_loop()
         if asyncio.events._get_running_loop() is loop:  # noqa: SLF001  # the public form raises where none runs
             self._start_wallet(wallet)
         else:
-            asyncio.run_coroutine_threadsafe(self._start_wallet_soon(wallet), loop).result()
+            loop.call_soon_threadsafe(self._start_wallet, wallet)
 
-    async def _start_wallet_soon(self, wallet: Abstract_Wallet) -> None:
+    def start_wallet_now(self, wallet: Abstract_Wallet) -> None:
+        """Do the same, and return when it is done: for a thread that holds none of Electrum's locks, not the loop's."""
+        asyncio.run_coroutine_threadsafe(self._started(wallet), get_asyncio_loop()).result()
+
+    async def _started(self, wallet: Abstract_Wallet) -> None:
         self._start_wallet(wallet)
 
     def is_wanted(self) -> bool:
