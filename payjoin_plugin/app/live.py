@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
+from ..client.deadline import sleep_until
 from ..client.mail import Mail
 from ..client.pace import Pace
 from ..client.runner import End, Runner
@@ -126,7 +127,7 @@ class LiveSessions(Logger):
         finally:
             await transport.close()
         if runner.waiting is Waiting.FAULT:  # what is held is worth a payment all the same, when its time has come
-            await asyncio.sleep(max(0, created_of(runner.session.state).expires_at - now()))
+            await sleep_until(created_of(runner.session.state).expires_at, now)
         await self._fall_back(runner)
         if runner.end is End.EXPIRED and self._ledger.let_lapse(runner.session):
             del self.runners[runner.session.id], self._tasks[runner.session.id]

@@ -11,6 +11,7 @@ from electrum.logging import Logger
 from electrum.transaction import Transaction
 
 from ..bip78.recognise import spends_any
+from ..client.deadline import sleep_until
 from ..client.pace import Backoff
 from ..errors import Unreachable, UserError
 from ..session.events import Abort, Closed, Failure, Success, Unrecognized
@@ -173,8 +174,8 @@ class Settling(Logger):
         session = self._ledger.if_readable(kept.session_id)
         try:
             await self._see_to(txid, session)
-            if self._is_missing(txid, kept) and (left := _due_at(session) - now()) > 0:
-                await asyncio.sleep(left)
+            if self._is_missing(txid, kept) and (due_at := _due_at(session)) > now():
+                await sleep_until(due_at, now)
                 await self._see_to(txid, session)
         except UserError as refusal:
             self.logger.info(f"a kept payment was refused: {refusal}")

@@ -5,5 +5,6 @@ directory.py  which relay next, and the directories' keys
 keeper.py     keeps the keys of the directory in use at hand
 mail.py       one session's way to its mailboxes
 pace.py       how fast it asks
+deadline.py   time limits that a sleep of the machine does not stretch
 runner.py     the whole protocol on one screen
 """

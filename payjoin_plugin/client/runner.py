@@ -53,6 +53,7 @@ from ..session.receiver import (
     refused,
 )
 from ..session.status import Waiting
+from .deadline import deadline
 from .mail import Mail, SenderGoneError
 from .pace import FIRST_LOOK_UP, LONGEST_LEAVE, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
 from .waiting import WaitingRoom
@@ -249,16 +250,15 @@ class Runner:
     async def _in_time(self, state: ReceiverState) -> ReceiverEvent | None:
         """Do the step of `state` before the session's time is over. Raises SessionExpired."""
         expires_at = created_of(state).expires_at
-        left = expires_at - self._clock()
-        if left <= 0:
+        if self._clock() >= expires_at:
             raise SessionExpired
         try:
-            async with asyncio.timeout(left):
+            async with deadline(expires_at, self._clock) as limit:
                 return await self._step(state)
         except KeysRejected:
             return await self._renew_keys(state)
         except TimeoutError:
-            if self._clock() >= expires_at:
+            if limit.expired():
                 raise SessionExpired from None
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from electrum.transaction import Transaction
 
 from payjoin_plugin.bip78.contribution import Coin
 from payjoin_plugin.bip78.original import Original
+from payjoin_plugin.client import deadline
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
@@ -297,6 +299,31 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
         paying.cancel()
+
+
+def test_after_a_fault_of_ours_a_sleep_of_the_machine_does_not_put_off_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deadline, "LONGEST_NAP", 0.1)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+
+            def fails(original: Original) -> Sequence[Coin]:
+                raise ZeroDivisionError
+
+            merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
+            merchant.sessions.answer(session_id, password=None)
+            await merchant.until_row(session_id, reason="fault")
+            wall = time.time
+            monkeypatch.setattr(time, "time", lambda: wall() + 3600)
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            assert merchant.network.broadcast == [sender.made.transaction().txid()]
+            paying.cancel()
+
+    run()
 
 
 @on_electrums_loop

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from payjoin_plugin.client.deadline import LONGEST_NAP
 from payjoin_plugin.client.pace import LONGEST_LEAVE, MOST_RENEWALS
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.session.receiver import PostingProposal, Signing
@@ -82,6 +83,17 @@ async def test_expiry_is_not_slept_over() -> None:
     pair.world.faults.planned.append(Planned(faults.fail_with(503, retry_after=1700), Seen.is_poll, times=100))
     assert await pair.receiver.run(pair.session_id) is End.EXPIRED
     assert clock() == START + 3600
+
+
+@jumping
+async def test_a_session_that_has_answered_ends_soon_after_a_sleep_of_the_machine_in_which_it_expired() -> None:
+    pair = Pair()
+    running = asyncio.ensure_future(pair.run_receiver())
+    await eventually(lambda: pair.is_answered)
+    pair.receiver.slept = 8 * 3600
+    await asyncio.sleep(LONGEST_NAP + 1)
+    assert running.done()
+    assert await running is End.EXPIRED
 
 
 # Sent away
