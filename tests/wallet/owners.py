@@ -14,6 +14,7 @@ WRAPPED = (
     "add_payment_request",
     "get_request_URI",
     "delete_request",
+    "clear_requests",
     "stop",
     "get_unused_addresses",
     "is_frozen_coin",
