@@ -95,7 +95,7 @@ class Offering:
             return _("Electrum is offline.")
         if self._services.keeper.current() is None:
             if (trouble := self._services.keeper.trouble) is not None:
-                return _("No relay could be reached; trying again.") + f" ({trouble})"
+                return _("The directory's keys could not be fetched; trying again.") + f" ({trouble})"
             return _("The directory's keys are on their way.")
         return None
 
