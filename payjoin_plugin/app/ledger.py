@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from electrum.bitcoin import address_to_script
+from electrum.bitcoin import COIN, TOTAL_COIN_SUPPLY_LIMIT_IN_BTC, address_to_script
 from electrum.logging import Logger
 
 from ..errors import UnreadableLog
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from ..wallet.storage import WalletStore
+
+MOST_SAT = TOTAL_COIN_SUPPLY_LIMIT_IN_BTC * COIN
+"""There is no more money."""
 
 ReceiverSession = Session[ReceiverState, ReceiverEvent]
 
@@ -223,6 +226,10 @@ def _check_contents(state: ReceiverState) -> None:
     try:
         address_to_script(created.address)
         created.expires_at.to_bytes(4)
+        assert 0 <= created.amount_sat <= MOST_SAT
+        if (committed := committed_contribution(state)) is not None:
+            assert 0 <= committed.receiver_fee_sat <= MOST_SAT
+            assert 0 <= committed.sender_fee_sat <= MOST_SAT
         if accepted is not None and (original := held_original(state)) is not None:
             outputs = original.tx.outputs()
             assert all(0 <= vout < len(outputs) for vout in accepted.payment_vouts)

@@ -83,6 +83,8 @@ def decode_record(raw: object) -> Record:
     at, word = values.pop("at", None), values.pop("event", None)
     if type(at) is not int or not isinstance(word, str):
         raise UnreadableLog("a record lacks its time or its event")
+    if not 0 <= at < 2**32:  # as in a block; far beyond it no calendar goes
+        raise UnreadableLog("a record's time is none")
     if word not in KINDS:
         raise UnreadableLog(f"unknown event {word!r}")
     return Record(at, _decode_fields(KINDS[word], values))

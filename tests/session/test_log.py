@@ -101,6 +101,8 @@ def damaged() -> list[tuple[str, Any]]:
         ("an unknown head", stored(CREATED) | {"extra": 1}),
         ("an unknown event", with_event(at(0, event="began"))),
         ("an event without a time", with_event(lambda events: events[0].pop("at"))),
+        ("a time that no calendar has", with_event(lambda events: events[0].update(at=10**30))),
+        ("a time before all times", with_event(lambda events: events[0].update(at=-1))),
         ("a time that is text", with_event(at(0, at="1795000000"))),
         ("an unknown field", with_event(at(0, colour="red"))),
         ("a missing field", with_event(lambda events: events[0].pop("address"))),
