@@ -50,6 +50,7 @@ FIELDS = (
     "payjoin_txid",
     "contributed_sat",
     "receiver_fee_sat",
+    "received_sat",
 )
 """The keys of a row, in order. A value is null where it is not known."""
 
@@ -99,6 +100,7 @@ class Report:
             "payjoin_txid": details.payjoin_txid,
             "contributed_sat": details.contributed_sat,
             "receiver_fee_sat": details.receiver_fee_sat,
+            "received_sat": received_sat(self._sessions.wallet, created.address, contributed=details.contributed),
         }
 
     def row_with_events(self, session_id: str) -> dict[str, Any]:

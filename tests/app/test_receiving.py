@@ -50,6 +50,7 @@ async def test_a_request_is_paid_by_payjoin(tmp_path: Path) -> None:
         assert row["contributed_sat"] in COINS
         assert row["confirmations"] == 0
         assert sum(merchant.wallet.get_balance()) == before + AMOUNT - row["receiver_fee_sat"]
+        assert row["received_sat"] == AMOUNT - row["receiver_fee_sat"]
 
 
 @on_electrums_loop
