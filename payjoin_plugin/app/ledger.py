@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from electrum.bitcoin import COIN, TOTAL_COIN_SUPPLY_LIMIT_IN_BTC, address_to_script
+from electrum.bitcoin import COIN, TOTAL_COIN_SUPPLY_LIMIT_IN_BTC
 from electrum.logging import Logger
 
 from ..errors import UnreadableLog
@@ -23,6 +23,7 @@ from ..session.receiver import (
     open_state,
 )
 from ..session.status import Over, details_of, read_over
+from ..wallet.watching import script_of
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -224,7 +225,7 @@ def _check_contents(state: ReceiverState) -> None:
     """Read every value of a log that is read later on, so that damage shows here. Raises UnreadableLog."""
     created, accepted = created_of(state), getattr(open_state(state), "accepted", None)
     try:
-        address_to_script(created.address)
+        script_of(created.address)
         created.expires_at.to_bytes(4)
         assert 0 <= created.amount_sat <= MOST_SAT
         if (committed := committed_contribution(state)) is not None:

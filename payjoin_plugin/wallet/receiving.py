@@ -6,11 +6,10 @@ import asyncio
 import hmac
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from aiorpcx import run_in_thread
-from electrum.bitcoin import address_to_script, script_to_address
+from electrum.bitcoin import script_to_address
 from electrum.fee_policy import FeePolicy
 from electrum.i18n import _
 from electrum.keystore import BIP32_KeyStore, Hardware_KeyStore
@@ -29,6 +28,7 @@ from ..bip78.psbt import Psbt, parse, psbt_of
 from ..errors import WalletError
 from .chain import ChainLookUp, OnChain
 from .storage import WalletStore
+from .watching import script_of
 
 if TYPE_CHECKING:
     from electrum.interface import Interface
@@ -133,7 +133,7 @@ class ElectrumReceiverWallet:
 
     def script_of(self, address: str) -> bytes:
         """Return the scriptPubKey of `address`."""
-        return _script_of(address)
+        return script_of(address)[0]
 
     async def ready(self) -> None:
         """Return when the wallet is up to date with its server, or only busy with news from it.
@@ -281,7 +281,7 @@ class ElectrumReceiverWallet:
 
     def _coin(self, txin: PartialTxInput) -> Coin:
         """Describe a coin, at little cost: a wallet may have thousands. What signing needs more, Electrum adds then."""
-        script_type, script = self._wallet.get_txin_type(txin.address), _script_of(txin.address)
+        script_type, script = self._wallet.get_txin_type(txin.address), script_of(txin.address)[0]
         if script_type == "p2pkh":
             txin.utxo = self._wallet.db.get_transaction(txin.prevout.txid.hex())
         else:
@@ -322,12 +322,6 @@ class ElectrumReceiverWallet:
         per_kvb = next((rate for policy in policies if (rate := policy.fee_per_kb(self._wallet.network))), 0)
         lowest, highest = AUTOMATIC_RATE_SAT_PER_VB
         return min(max(AUTOMATIC_RATE_FACTOR * per_kvb / 1000, lowest), highest)
-
-
-@lru_cache(maxsize=4096)
-def _script_of(address: str) -> bytes:
-    script: bytes = address_to_script(address)
-    return script
 
 
 def _previous_in(original: Original) -> dict[str, bytes]:

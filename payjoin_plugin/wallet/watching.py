@@ -7,6 +7,7 @@ sums and statuses take them for payments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from electrum.bitcoin import address_to_script, script_to_scripthash
@@ -90,13 +91,23 @@ class ChainWatcher(EventListener):
             self._on_change()
 
 
+@lru_cache(maxsize=4096)
+def script_of(address: str) -> tuple[bytes, str]:
+    """Return the scriptPubKey of an address, and the name that Electrum's servers have for it.
+
+    To read an address costs more than all else of a look at the chain, and there may be a thousand sessions.
+    """
+    script: bytes = address_to_script(address)
+    return script, script_to_scripthash(script)
+
+
 def seen_for(wallet: Abstract_Wallet, *, address: str, outpoints: Iterable[str], since_height: int = 0) -> list[Seen]:
     """Return the transactions of mempool and blocks that pay `address` or spend one of `outpoints` (`txid:n`).
 
     Those in blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
     """
-    script = address_to_script(address)
-    txids = _paying(wallet, script)
+    script, scripthash = script_of(address)
+    txids = {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}
     for outpoint in outpoints:
         previous, _, vout = outpoint.partition(":")
         if (spender := wallet.db.get_spent_outpoint(previous, vout)) is not None:
@@ -109,7 +120,7 @@ def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:
     amount_sat, address = request.get_amount_sat(), request.get_address()
     if address is None:
         return False
-    scripthash = script_to_scripthash(address_to_script(address))
+    _, scripthash = script_of(address)
     received = [
         value
         for prevout, value in wallet.db.get_prevouts_by_scripthash(scripthash)
@@ -158,11 +169,6 @@ def _seen(wallet: Abstract_Wallet, txid: str, script: bytes, since_height: int) 
         confirmed=wallet.adb.get_tx_height(txid).height() > 0,
         pays_request=any(txout.scriptpubkey == script for txout in tx.outputs()),
     )
-
-
-def _paying(wallet: Abstract_Wallet, script: bytes) -> set[str]:
-    """Return the transactions that pay to `script`, local ones too."""
-    return {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(script_to_scripthash(script))}
 
 
 def _value_sat(wallet: Abstract_Wallet, prevout: TxOutpoint) -> int:

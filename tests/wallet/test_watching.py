@@ -194,6 +194,18 @@ def test_confirmations_are_those_of_blocks_with_a_proof(wallet: Abstract_Wallet,
     assert [confirmations(wallet, txid) for txid in [*txids, local.txid(), "00" * 32]] == [51, 0, 0, 0, None, None]
 
 
+def test_an_address_is_read_once_for_all_looks(
+    wallet: Abstract_Wallet, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_for(wallet, address=address, outpoints=())
+
+    def read_again(_address: str) -> bytes:
+        raise AssertionError("a thousand sessions are looked at whenever a transaction comes")
+
+    monkeypatch.setattr("payjoin_plugin.wallet.watching.address_to_script", read_again)
+    seen_for(wallet, address=address, outpoints=())
+
+
 # Hearing of it
 
 
