@@ -14,7 +14,7 @@ from ..client.deadline import sleep_until
 from ..client.mail import Mail
 from ..client.pace import Pace
 from ..client.runner import End, Runner
-from ..errors import UserError, WalletError
+from ..errors import WalletError
 from ..session.events import ReceiverEvent, RenewedKeys
 from ..session.receiver import ReceiverState, created_of
 from ..session.status import Waiting
@@ -136,10 +136,15 @@ class LiveSessions(Logger):
         """See to the sender's own payment after a session's task has ended."""
         runner.waiting = None
         self._changed()
+
+        def refused(sentence: str) -> None:
+            runner.trouble = WalletError(sentence)
+            self._changed()
+
         try:
-            await self._settling.without_payjoin(runner.session)
-        except UserError as refusal:
-            runner.trouble = WalletError(str(refusal))
+            await self._settling.without_payjoin(runner.session, refused)
         except Exception:
             self.logger.exception("a sender's own payment could not be seen to")
+        if isinstance(runner.trouble, WalletError):
+            runner.trouble = None
         self._changed()

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
+LONGEST_REFUSED = 3600.0
+"""Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
+mempool, a conflict of low fee), none says which it is, and what ends a payment for good is a block."""
+
+
 class Settling(Logger):
     """One wallet's endings. Replacement, confirmation and reorgs after the end are Electrum's."""
 
@@ -50,8 +55,8 @@ class Settling(Logger):
         self._electrum, self._settings, self._hear = electrum, settings, hear
         self.tasks: dict[str, asyncio.Task[None]] = {}
         """By txid: of the kept payments that no session's own task sees to."""
-        self._refused: set[str] = set()
-        """The payments (txid) that the network has refused: not tried again by ourselves until the next start."""
+        self.refusals: dict[str, str] = {}
+        """What stands against the payments (txid) that are tried again, as a sentence: the network's last word."""
 
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
@@ -141,15 +146,15 @@ class Settling(Logger):
             return self._originals.pays_alike(txid, tx.raw)
         return is_payjoin(open_state(session.state), tx.raw)
 
-    async def without_payjoin(self, session: ReceiverSession) -> None:
+    async def without_payjoin(self, session: ReceiverSession, refused: Callable[[str], None]) -> None:
         """Broadcast the sender's payment by ourselves, where the setting says so and nothing else is on its way.
 
-        After expiry, after a failure, and where the sender or our coin has gone; never after an abort. Tries until the
-        network has answered. Raises UserError where it refuses.
+        After expiry, after a failure, and where the sender or our coin has gone; never after an abort. Tries until it
+        is out, or cannot be any more; `refused(sentence)` is told each time that the network does not take it.
         """
         original = held_original(session.state)
         if original is not None and _may_fall_back(session):
-            await self._see_to(original.txid, session)
+            await self._see_to(original.txid, session, refused)
 
     def look_after(self, is_at_work: Callable[[str], bool], *, every: bool = False) -> None:
         """Begin a task for each kept payment that no task of its session (`is_at_work(session_id)`) sees to.
@@ -177,35 +182,53 @@ class Settling(Logger):
             if self._is_missing(txid, kept) and (due_at := _due_at(session)) > now():
                 await sleep_until(due_at, now)
                 await self._see_to(txid, session)
-        except UserError as refusal:
-            self.logger.info(f"a kept payment was refused: {refusal}")
         except Exception:
             # One that we cannot handle must not keep the others back.
             self.logger.exception("a kept payment could not be seen to")
 
-    async def _see_to(self, txid: str, session: ReceiverSession | None) -> None:
+    async def _see_to(
+        self, txid: str, session: ReceiverSession | None, refused: Callable[[str], None] | None = None
+    ) -> None:
         """See where a kept payment stands, and broadcast it where that is due and nothing spends its coins."""
-        backoff = Backoff()
+        waits, refused_waits = Backoff(), Backoff(longest=LONGEST_REFUSED)
         original = held_original(session.state) if session is not None else None
-        while (kept := self._originals.kept().get(txid)) is not None:
-            await self._electrum.ready()
-            try:
-                spenders = await self._originals.spenders(txid, _scripts(original))
-                if session is not None:
-                    self._hear(session, spenders)
-                if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
+        try:
+            while True:
+                await self._electrum.ready()
+                if (kept := self._originals.kept().get(txid)) is None:
                     return
-                if not self._electrum.is_current():  # a new connection meanwhile: the request may be paid by now
-                    continue
-                if not spenders:
-                    await self._originals.broadcast(kept.tx)
-                    return
-            except UserError:
-                self._refused.add(txid)
-                raise
-            except (Unreachable, OSError) as trouble:
-                self.logger.info(f"a kept payment has to wait: {trouble!r}")
-            await asyncio.sleep(backoff.next())  # a double spend may yet go as it came
+                wait = waits
+                try:
+                    if await self._is_seen_to(txid, kept, session, _scripts(original)):
+                        return
+                except (Unreachable, OSError) as trouble:
+                    self.logger.info(f"a kept payment has to wait: {trouble!r}")
+                except UserError as refusal:
+                    wait, self.refusals[txid] = refused_waits, str(refusal)
+                    self.logger.info(f"a kept payment was refused: {refusal}")
+                    if refused is not None:
+                        refused(str(refusal))
+                except Exception:
+                    # Electrum's parsers and its server's answers raise whatever comes to hand; the payment is money.
+                    wait = refused_waits
+                    self.logger.exception("a kept payment could not be seen to, and is tried again")
+                await asyncio.sleep(wait.next())  # a double spend may yet go as it came
+        finally:
+            self.refusals.pop(txid, None)
+
+    async def _is_seen_to(
+        self, txid: str, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
+    ) -> bool:
+        """Tell whether there is nothing more to do for a kept payment. Raises Unreachable, OSError, UserError."""
+        spenders = await self._originals.spenders(txid, scripts)
+        if session is not None:
+            self._hear(session, spenders)
+        if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
+            return True
+        if spenders or not self._electrum.is_current():  # a new connection meanwhile: the request may be paid by now
+            return False
+        await self._originals.broadcast(kept.tx)
+        return True
 
     def _is_due(self, txid: str, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
         """Tell whether a kept payment shall be broadcast now, without being asked for."""
@@ -215,7 +238,7 @@ class Settling(Logger):
 
     def _is_missing(self, txid: str, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
-        if txid in self._refused or not self._is_wanted(kept) or self._originals.has_visible_spender(txid):
+        if not self._is_wanted(kept) or self._originals.has_visible_spender(txid):
             return False
         return not self._originals.is_paid(txid, kept)
 

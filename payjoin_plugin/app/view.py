@@ -132,7 +132,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=_trouble(runner),
+        trouble=_refusal(sessions, session) or _trouble(runner),
         request_id=created.request_id,
         address=created.address,
         amount_sat=created.amount_sat,
@@ -285,6 +285,13 @@ def _kind(state: object, tx: Seen, *, is_paid: bool) -> PaidBy | None:
             return PaidBy.OTHER
         case _:
             return None
+
+
+def _refusal(sessions: WalletSessions, session: ReceiverSession) -> str | None:
+    """Return why the network does not take the sender's own payment, which is tried again."""
+    original = held_original(session.state)
+    refusal = sessions.settling.refusals.get(original.txid) if original is not None else None
+    return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
 
 
 def _trouble(runner: Runner | None) -> str | None:

@@ -63,15 +63,16 @@ class Pace:
 
 
 class Backoff:
-    """The wait after a failure: half as long again each time, at most a minute, jittered."""
+    """The wait after a failure: half as long again each time, at most a minute where not said otherwise, jittered."""
 
-    def __init__(self, first: float = FIRST_WAIT) -> None:
-        """`first`: seconds."""
+    def __init__(self, first: float = FIRST_WAIT, *, longest: float = LONGEST_WAIT) -> None:
+        """`first`, `longest`: seconds."""
         self._first = self._wait = first
+        self._longest = longest
 
     def next(self) -> float:
         """Return the next wait in seconds."""
-        wait, self._wait = self._wait, min(self._wait * GROWTH, LONGEST_WAIT)
+        wait, self._wait = self._wait, min(self._wait * GROWTH, self._longest)
         return wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
 
     def reset(self) -> None:

@@ -213,7 +213,7 @@ class StatusPanel(QWidget):
         self._notes = []
         if view is not None and view.offers and view.request_id in self._upgraded:
             self._notes.append(_("The link offers payjoin now: copy it again."))
-        if view is not None and view.trouble and view.is_active:
+        if view is not None and view.trouble and (view.is_active or view.can_broadcast):
             self._notes.append(view.trouble)
         self._acts = () if view is None else tuple(dict.fromkeys((*line.acts, Act.DETAILS)))
         for number, button in enumerate(self.buttons):

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from electrum.interface import TxBroadcastServerReturnedError
+from electrum.interface import TxBroadcastHashMismatch, TxBroadcastServerReturnedError, TxBroadcastUnknownError
 from electrum.network import UntrustedServerReturnedError
 from electrum.transaction import Transaction
 
+from payjoin_plugin.app.settling import LONGEST_REFUSED
+from payjoin_plugin.app.view import view_of
 from payjoin_plugin.bip78.contribution import Coin
 from payjoin_plugin.bip78.original import Original
 from payjoin_plugin.client import deadline
+from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
@@ -25,9 +28,12 @@ from tests.bip78.payments import ALICE, Money
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.servers import Blockchain
-from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, reopen, see_confirmed, transaction
 
 BLOCK = 180
+
+SOON = 2
+"""Real seconds until a request expires that is to."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -223,6 +229,79 @@ async def test_what_the_network_says_to_an_original_is_shown(tmp_path: Path) -> 
         session_id, _sender, paying = await hold(merchant, exp=2)
         await merchant.until(lambda: "min relay fee" in str(merchant.row(session_id)["reason"]))
         assert merchant.row(session_id)["status"] == "expired"
+        paying.cancel()
+
+
+REFUSALS = [
+    TxBroadcastUnknownError(),
+    TxBroadcastServerReturnedError("mempool min fee not met"),
+    TxBroadcastHashMismatch("unexpected transaction ID"),
+    ZeroDivisionError("what no one foresaw"),
+]
+
+
+@pytest.mark.parametrize("log_is_there", [True, False], ids=["by its session", "without its log"])
+def test_a_refusal_is_shown_and_the_original_tried_again_until_the_network_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, log_is_there: bool
+) -> None:
+    waits: list[float] = []
+
+    def quickly(backoff: Backoff) -> float:
+        waits.append(backoff._longest)
+        return 0.01
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant, exp=SOON)
+            txid = sender.made.transaction().txid()
+            if not log_is_there:
+                merchant.wallet.db.prune_uninstalled_plugin_data(set())
+            merchant.wallet.save_db()
+            again = Merchant(merchant.shop, reopen(merchant.wallet))
+            await merchant.close()
+            take, said, left = again.network.broadcast_transaction, set[str](), list(REFUSALS)
+
+            async def refuse(tx: Transaction) -> None:
+                said.update(again.sessions.settling.refusals.values())
+                if left:
+                    raise left.pop(0)
+                if log_is_there:
+                    assert "unexpected transaction ID" in str(again.row(session_id)["reason"])
+                    assert "unexpected transaction ID" in str(view_of(again.sessions, session_id).trouble)
+                await take(tx)
+
+            again.network.broadcast_transaction = refuse  # type: ignore[method-assign]
+            monkeypatch.setattr(Backoff, "next", quickly)
+            await again.open()
+            await again.until(lambda: again.network.broadcast == [txid])
+            assert len(said) == len(REFUSALS) - 1
+            assert waits.count(LONGEST_REFUSED) == len(REFUSALS)
+            await again.until(lambda: again.sessions.settling.refusals == {})
+            paying.cancel()
+            await again.close()
+
+    run()
+
+
+@on_electrums_loop
+async def test_what_is_refused_is_let_be_once_a_block_spends_its_coins(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        tried = 0
+
+        async def refuse(_tx: Transaction) -> None:
+            nonlocal tried
+            tried += 1
+            raise TxBroadcastServerReturnedError("txn-mempool-conflict")
+
+        merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        session_id, sender, paying = await hold(merchant, exp=SOON)
+        await merchant.until(lambda: tried > 0)
+        hear(merchant, elsewhere(sender), confirmed=True)
+        await merchant.until_row(session_id, status="failed")
+        await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+        assert merchant.sessions.settling.tasks == {}
+        assert kept(merchant) == set()
         paying.cancel()
 
 
