@@ -134,17 +134,22 @@ class PayjoinPlugin(BasePlugin):
 
     async def _close(self) -> None:
         for sessions in list(self._wallets.values()):
+            try:
+                await self._leave(sessions)
+            except Exception:
+                # Electrum is half way through removing us: one wallet that cannot be saved, or whatever Electrum's own
+                # calls raise, keeps no other one back. Its wallet is saved again when it closes.
+                self.logger.exception("a wallet could not be left as it should be")
+        await self.services.stop()
+
+    async def _leave(self, sessions: WalletSessions) -> None:
+        try:
             if self.ends_sessions:
                 sessions.abort_all()
+        finally:
             await sessions.stop()
-            handed = sessions.originals.hand_over()
-            if handed or self.ends_sessions:
-                try:
-                    sessions.wallet.save_db()
-                except OSError as trouble:
-                    # Electrum is half way through removing us, and saves again when the wallet closes.
-                    self.logger.warning(f"the wallet could not be saved: {trouble!r}")
-        await self.services.stop()
+            sessions.originals.hand_over()
+            sessions.store.flush_now()
 
     def _keys_changed(self) -> None:
         for sessions in list(self._wallets.values()):

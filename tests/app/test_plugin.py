@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 from electrum import util
 from electrum.daemon import Daemon
+from electrum.storage import StorageOnDiskUnexpectedlyChanged
 
+from payjoin_plugin.app.plugin import PayjoinPlugin
 from payjoin_plugin.cmdline import Plugin
+from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from tests.app.test_settling import hold
+from tests.merchant import on_electrums_loop, shop
 from tests.wallet.wallets import electrum_running, make_wallet, run
 
 LONG = 5
@@ -25,11 +30,11 @@ def electrum_loop() -> Iterator[None]:
         yield
 
 
-def plugin_in(config: Any) -> Plugin:
+def plugin_in(config: Any, kind: type[PayjoinPlugin] = PayjoinPlugin) -> PayjoinPlugin:
     """A plugin that is on."""
     config.enable_plugin("payjoin")
     parent = SimpleNamespace(close_plugin=lambda _plugin: None, is_authorized=lambda _name: True)
-    plugin = Plugin(parent, config, "payjoin")
+    plugin = kind(parent, config, "payjoin")
     plugin.is_enabled = lambda: True
     return plugin
 
@@ -37,7 +42,7 @@ def plugin_in(config: Any) -> Plugin:
 def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(tmp_path: Path) -> None:
     wallet = make_wallet(tmp_path, on_disk=True)
     daemon = Daemon(wallet.config, listen_jsonrpc=False)
-    plugin = plugin_in(wallet.config)
+    plugin = plugin_in(wallet.config, Plugin)
     listing, answered = threading.Event(), threading.Event()
     got: list[bool] = []
 
@@ -61,3 +66,29 @@ def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(
     assert plugin.sessions_of(loaded) is None
     plugin.close()
     run(daemon.stop())
+
+
+@on_electrums_loop
+async def test_a_wallet_that_cannot_be_saved_keeps_no_other_from_getting_its_payments(tmp_path: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    async with shop(folders[0]) as first, shop(folders[1]) as second:
+        (_, _, paying), (_, sender, paying_too) = await hold(first), await hold(second)
+        plugin = plugin_in(first.wallet.config)
+        plugin._wallets = {merchant.wallet: merchant.sessions for merchant in (first, second)}
+
+        def refuse() -> None:  # two Electrums with one file
+            raise StorageOnDiskUnexpectedlyChanged("expected size 1, found 2")
+
+        first.wallet.save_db = refuse
+        await plugin._close()
+        del first.wallet.save_db
+        (kept,) = second.on_disk()[ORIGINALS_KEY].values()
+        assert kept["handed_over"]
+        assert second.wallet.db.get_transaction(sender.made.transaction().txid()) is not None
+        assert not any(
+            merchant.sessions.live.is_at_work(id_) for merchant in (first, second) for id_ in merchant._all()
+        )
+        for one in (paying, paying_too):
+            one.cancel()
