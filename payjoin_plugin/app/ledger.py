@@ -13,6 +13,7 @@ from ..errors import UnreadableLog
 from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
 from ..session.log import Record, Session, decode_log, encode_record
 from ..session.receiver import (
+    CheckingOriginal,
     ReceiverState,
     WaitingForOriginal,
     apply,
@@ -105,12 +106,17 @@ class Ledger(Logger):
             return None
 
     def unsettled(self) -> list[ReceiverSession]:
-        """Return the sessions that something may still come of: one that expired with nothing held is done."""
+        """Return the sessions that something may still come of: one that expired with nothing held is done.
+
+        Where the original is not checked yet, it may be held: its check goes on after expiry.
+        """
         moment = now()
         return [
             session
             for session in list(self.open.values())
-            if created_of(session.state).expires_at > moment or holds_original(session.state)
+            if created_of(session.state).expires_at > moment
+            or isinstance(session.state, CheckingOriginal)
+            or holds_original(session.state)
         ]
 
     def of_request(self, request_id: str) -> ReceiverSession | None:

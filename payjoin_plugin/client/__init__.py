@@ -4,6 +4,7 @@ transport.py  one request: through the proxy, through a relay, to a directory
 directory.py  which relay next, and the directories' keys
 keeper.py     keeps the keys of the directory in use at hand
 mail.py       one session's way to its mailboxes
+checking.py   whether the original is a payment, and how old that word is
 pace.py       how fast it asks
 deadline.py   time limits that a sleep of the machine does not stretch
 runner.py     the whole protocol on one screen

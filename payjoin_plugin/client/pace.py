@@ -34,6 +34,10 @@ LONGEST_RETRY_AFTER = 1800.0
 STALE_CHECK = 30
 """Seconds after which an original is looked up again before it is answered."""
 
+LATE_CHECK = 24 * 3600
+"""Seconds for which the check of an original that came in time goes on after expiry, or after a start that is later:
+the Electrum server may be away for a day. The next start tries again."""
+
 MOST_RENEWALS = 20
 """For each session: a directory that changes its keys all the time must not fill the wallet file."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
-from ..bip78.original import Original, read_original
+from ..bip78.original import read_original
 from ..errors import (
     Fault,
     KeysRejected,
@@ -53,9 +53,10 @@ from ..session.receiver import (
     refused,
 )
 from ..session.status import Waiting
+from .checking import Checks
 from .deadline import deadline
 from .mail import Mail, SenderGoneError
-from .pace import FIRST_LOOK_UP, LONGEST_LEAVE, MOST_RENEWALS, STALE_CHECK, Backoff, Pace
+from .pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS, Backoff, Pace
 from .waiting import WaitingRoom
 
 
@@ -106,10 +107,9 @@ class Runner:
         """Whether other bytes than ours lie in the sender's mailbox: a copy of this wallet file was quicker."""
         self._wallet, self._mail, self._store, self._policy = wallet, mail, store, policy
         self._clock, self._pace, self._record, self._changed = clock, pace, record, changed
-        self._backoff, self._look_ups = Backoff(), Backoff(FIRST_LOOK_UP)
+        self._backoff, self._began_at = Backoff(), clock()
         self._room = WaitingRoom(wallet=wallet, policy=policy, store=store, changed=changed)
-        self._unknown_since: float | None = None
-        self._checked_at: float | None = None
+        self._checks = Checks(session.id, wallet=wallet, clock=clock)
         self._has_read_back = False
 
     async def run(self) -> End:
@@ -129,6 +129,8 @@ class Runner:
             try:
                 event = await self._in_time(state)
             except SessionExpired:
+                if self._is_late(state) and self._clock() < self._ends_at(state):
+                    continue  # the check of an original that came in time
                 return End.EXPIRED
             except SenderGoneError:
                 return End.SENDER_GONE
@@ -176,12 +178,14 @@ class Runner:
         original = state.read(accept_v1=self._policy.accept_v1_senders)
         if isinstance(original, RefusedOriginal):
             return original
+        if self._is_late(state):
+            await self._store.flush()  # the mailbox will not give it again
         await self._wallet.ready()
-        return await self._judge(state, original)
+        return await self._checks.judge(state, original)
 
     async def _contribute(self, state: BuildingProposal) -> CommittedContribution | RefusedOriginal | None:
         await self._wallet.ready()
-        if self._checked_at is None and (refusal := await self._check_again(state)) is not None:
+        if self._checks.is_none and (refusal := await self._check_again(state)) is not None:
             return refusal
         if (reason := self._room.must_wait()) is not None:
             await self._room.wait(reason)
@@ -196,15 +200,14 @@ class Runner:
         if coin is None:
             await self._room.wait(Waiting.NO_COIN)
             return None
-        if self._checked_at is None or self._clock() - self._checked_at > STALE_CHECK:
-            self._checked_at = None
+        if self._checks.forget_old():
             return None
         self._room.leave()
         return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
 
     async def _sign(self, state: Signing) -> SignedProposal | None:
         await self._wallet.ready()
-        if self._checked_at is None:
+        if self._checks.is_none:
             await self._check_again(state)  # only a double spend matters here: what else may be said was said
         if (reason := self._room.must_wait()) is not None:  # started again here: the user's word is not recorded
             await self._room.wait(reason)
@@ -249,11 +252,11 @@ class Runner:
 
     async def _in_time(self, state: ReceiverState) -> ReceiverEvent | None:
         """Do the step of `state` before the session's time is over. Raises SessionExpired."""
-        expires_at = created_of(state).expires_at
-        if self._clock() >= expires_at:
+        ends_at = self._ends_at(state)
+        if self._clock() >= ends_at:
             raise SessionExpired
         try:
-            async with deadline(expires_at, self._clock) as limit:
+            async with deadline(ends_at, self._clock) as limit:
                 return await self._step(state)
         except KeysRejected:
             return await self._renew_keys(state)
@@ -262,6 +265,17 @@ class Runner:
                 raise SessionExpired from None
             raise
 
+    def _ends_at(self, state: ReceiverState) -> float:
+        """Return until when (unix time in seconds) `state` may take its step: until expiry.
+
+        An original that came in time may be money: its check goes on, though no answer does.
+        """
+        expires_at = created_of(state).expires_at
+        return max(expires_at, self._began_at) + LATE_CHECK if self._is_late(state) else expires_at
+
+    def _is_late(self, state: ReceiverState) -> bool:
+        return isinstance(state, CheckingOriginal) and self._clock() >= state.created.expires_at
+
     async def _renew_keys(self, state: ReceiverState) -> RenewedKeys:
         created = created_of(state)
         keys = await self._mail.renew_keys(created.directory, created.ohttp_keys)
@@ -269,27 +283,10 @@ class Runner:
             raise KeysRejected
         return RenewedKeys(keys)
 
-    async def _judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
-        facts = await self._wallet.look_up(original, self.session.id)
-        now = self._clock()
-        try:
-            verdict = state.check(
-                original,
-                facts,
-                script_pubkey=self._wallet.script_of(state.created.address),
-                asked_for=now - (self._unknown_since or now),
-            )
-        except NotYetKnown:
-            self._unknown_since = self._unknown_since or now
-            raise
-        self._unknown_since, self._checked_at = None, now
-        self._look_ups.reset()
-        return verdict
-
     async def _check_again(self, state: BuildingProposal | Signing) -> RefusedOriginal | None:
         """Check anew what was checked long ago, before a restart, or before the sender's coins moved."""
         original = read_original(state.retrieved.original)
-        verdict = await self._judge(CheckingOriginal(state.created, state.retrieved), original)
+        verdict = await self._checks.judge(CheckingOriginal(state.created, state.retrieved), original)
         # Coins that went elsewhere after the check are the user's to judge.
         was_known, self._room.double_spend = self._room.double_spend, _is_double_spend(verdict)
         if self._room.double_spend and not was_known:
@@ -299,11 +296,11 @@ class Runner:
     async def _rest(self, trouble: TransientError | WalletError | OSError) -> None:
         self.trouble = trouble
         self._changed()
-        wait = (self._look_ups if isinstance(trouble, NotYetKnown) else self._backoff).next()
+        wait = (self._checks.waits if isinstance(trouble, NotYetKnown) else self._backoff).next()
         state, created = self.session.state, created_of(self.session.state)
         if isinstance(state, WaitingForOriginal | ProposalPosted):  # an answer does not wait
             wait = max(wait, min(self._mail.asked_away(created.directory), LONGEST_LEAVE))
-        await asyncio.sleep(min(wait, max(created.expires_at - self._clock(), 0)))
+        await asyncio.sleep(min(wait, max(self._ends_at(state) - self._clock(), 0)))
 
     # Waiting for the wallet or the user
 
@@ -326,7 +323,7 @@ class Runner:
 
     def coins_moved(self) -> None:
         """Check again: something happened to the sender's coins."""
-        self._checked_at = None
+        self._checks.forget()
         self._room.look_again()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from electrum.transaction import Transaction
 from payjoin_plugin.app.settling import LONGEST_REFUSED
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.bip78.contribution import Coin
-from payjoin_plugin.bip78.original import Original
+from payjoin_plugin.bip78.original import ChainFacts, Original
 from payjoin_plugin.client import deadline
 from payjoin_plugin.client.pace import Backoff
-from payjoin_plugin.errors import UserError
+from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
 from payjoin_plugin.wire.uri import parse
@@ -358,6 +359,60 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
         assert again.on_disk()[ORIGINALS_KEY]["00" * 32] == damaged
         paying.cancel()
         await again.close()
+
+
+# An original that could not be checked in time
+
+
+@asynccontextmanager
+async def expired_unchecked(tmp_path: Path) -> AsyncIterator[tuple[Merchant, str, Sender]]:
+    """A session whose time is over while the Electrum server does not say whether its original is a payment."""
+    async with shop(tmp_path) as merchant:
+
+        async def away(original: Original, session_id: str) -> ChainFacts:
+            raise Unreachable("away")
+
+        merchant.sessions.electrum.look_up = away  # type: ignore[method-assign]
+        session_id, uri = merchant.offer(exp=3)
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until_row(session_id, stage="checking_original")
+        await merchant.until_row(session_id, status="expired")
+        yield merchant, session_id, sender
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_that_could_not_be_checked_before_expiry_is_broadcast_after_it(tmp_path: Path) -> None:
+    async with expired_unchecked(tmp_path) as (merchant, session_id, sender):
+        assert merchant.network.broadcast == []
+        assert [session.id for session in merchant.sessions.ledger.unsettled()] == [session_id]
+        del merchant.sessions.electrum.look_up
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        assert sender.answers == set()
+
+
+@on_electrums_loop
+async def test_an_original_that_could_not_be_checked_before_expiry_is_broadcast_after_a_restart(tmp_path: Path) -> None:
+    async with expired_unchecked(tmp_path) as (merchant, session_id, sender):
+        await merchant.until(lambda: merchant.events_on_disk(session_id)[-1] == "retrieved_original")
+        again = await merchant.crash_and_restart()
+        await again.until_row(session_id, status="paid_without_payjoin")
+        assert again.network.broadcast == [sender.made.transaction().txid()]
+        await again.close()
+
+
+@on_electrums_loop
+async def test_an_original_that_is_checked_after_expiry_is_kept_where_nothing_is_broadcast_by_itself(
+    tmp_path: Path,
+) -> None:
+    async with expired_unchecked(tmp_path) as (merchant, session_id, sender):
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        del merchant.sessions.electrum.look_up
+        txid = sender.made.transaction().txid()
+        await merchant.until(lambda: kept(merchant) == {txid})
+        assert await merchant.sessions.broadcast_original(session_id) == txid
 
 
 # Faults

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from payjoin_plugin.client.deadline import LONGEST_NAP
-from payjoin_plugin.client.pace import LONGEST_LEAVE, MOST_RENEWALS
+from payjoin_plugin.client.pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.session.receiver import PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
@@ -94,6 +94,72 @@ async def test_a_session_that_has_answered_ends_soon_after_a_sleep_of_the_machin
     await asyncio.sleep(LONGEST_NAP + 1)
     assert running.done()
     assert await running is End.EXPIRED
+
+
+# A check that is not finished at expiry
+
+
+async def run_past_expiry(pair: Pair) -> End:
+    """Let the original come, and the Electrum server be away until an hour after expiry."""
+    pair.world.chain.is_reachable = False
+    running = asyncio.ensure_future(pair.run_receiver())
+    await asyncio.sleep(2 * 3600)
+    assert pair.events == ["Created", "RetrievedOriginal"]
+    pair.world.chain.is_reachable = True
+    return await running
+
+
+@jumping
+async def test_an_original_that_could_not_be_checked_before_expiry_is_kept_after_it_and_not_answered() -> None:
+    pair = Pair()
+    assert await run_past_expiry(pair) is End.EXPIRED
+    assert pair.events == ["Created", "RetrievedOriginal", "AcceptedOriginal"]
+    assert clock() < START + 2 * 3600 + 100
+    assert pair.sender.answers == set()
+
+
+@jumping
+async def test_an_original_that_is_checked_after_expiry_survives_a_power_cut_first() -> None:
+    pair = Pair()
+    pair.receiver.points.cut_power_at("recorded AcceptedOriginal")
+    assert await run_past_expiry(pair) is End.EXPIRED
+    assert pair.receiver.boots == 2
+    assert pair.events == ["Created", "RetrievedOriginal", "AcceptedOriginal"]
+
+
+@jumping
+async def test_an_original_that_is_refused_after_expiry_is_not_answered() -> None:
+    pair = Pair()
+    pair.world.chain.change(pair.made, ours=True)
+    assert await run_past_expiry(pair) is End.EXPIRED
+    assert pair.events == ["Created", "RetrievedOriginal", "RefusedOriginal"]
+    assert pair.sender.answers == set()
+
+
+@jumping
+async def test_a_check_after_expiry_is_given_up_after_a_day_and_begun_anew_at_the_next_start() -> None:
+    pair = Pair()
+    pair.world.chain.is_reachable = False
+    assert await pair.run_receiver() is End.EXPIRED
+    assert clock() == pytest.approx(START + 3600 + LATE_CHECK, abs=1)
+    looks = sum(point.startswith("looking up") for point in pair.receiver.points.passed)
+    assert looks <= (3600 + LATE_CHECK) / 30
+    await asyncio.sleep(3 * LATE_CHECK)
+    pair.receiver.power_up()
+    pair.world.chain.is_reachable = True
+    assert await pair.receiver.run(pair.session_id) is End.EXPIRED
+    assert pair.events == ["Created", "RetrievedOriginal", "AcceptedOriginal"]
+
+
+@jumping
+async def test_a_wallet_that_is_not_up_to_date_before_expiry_checks_after_it() -> None:
+    pair = Pair()
+    pair.receiver.wallet.is_up_to_date.clear()
+    running = asyncio.ensure_future(pair.run_receiver())
+    await asyncio.sleep(2 * 3600)
+    pair.receiver.wallet.is_up_to_date.set()
+    assert await running is End.EXPIRED
+    assert pair.events == ["Created", "RetrievedOriginal", "AcceptedOriginal"]
 
 
 # Sent away

@@ -1,0 +1,57 @@
+"""One session's checks of its original against what the Electrum server says, and how old the last one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..bip78.original import Original
+from ..errors import NotYetKnown
+from ..session.events import AcceptedOriginal, RefusedOriginal
+from ..session.ports import ReceiverWallet
+from ..session.receiver import CheckingOriginal
+from .pace import FIRST_LOOK_UP, STALE_CHECK, Backoff
+
+
+class Checks:
+    """Asks, and remembers when. Nothing of it is stored: after a restart everything is checked anew."""
+
+    def __init__(self, session_id: str, *, wallet: ReceiverWallet, clock: Callable[[], float]) -> None:
+        """`clock` returns unix time in seconds."""
+        self.waits = Backoff(FIRST_LOOK_UP)
+        """Before the server is asked again that did not know enough."""
+        self._session_id, self._wallet, self._clock = session_id, wallet, clock
+        self._unknown_since: float | None = None
+        self._checked_at: float | None = None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no check that counts."""
+        return self._checked_at is None
+
+    def forget_old(self) -> bool:
+        """Tell whether the check is too old to answer upon; it does not count any more, then."""
+        if self._checked_at is not None and self._clock() - self._checked_at > STALE_CHECK:
+            self._checked_at = None
+        return self._checked_at is None
+
+    def forget(self) -> None:
+        """The check does not count any more: something happened to the sender's coins."""
+        self._checked_at = None
+
+    async def judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
+        """Check `original`. Raises NotYetKnown, where asking again may help, and what the wallet raises."""
+        facts = await self._wallet.look_up(original, self._session_id)
+        now = self._clock()
+        try:
+            verdict = state.check(
+                original,
+                facts,
+                script_pubkey=self._wallet.script_of(state.created.address),
+                asked_for=now - (self._unknown_since or now),
+            )
+        except NotYetKnown:
+            self._unknown_since = self._unknown_since or now
+            raise
+        self._unknown_since, self._checked_at = None, now
+        self.waits.reset()
+        return verdict
