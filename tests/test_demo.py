@@ -107,7 +107,7 @@ def test_with_a_display_the_window_shows_it(tmp_path: Path, options: tuple[str, 
     text = told(tmp_path)
     assert demo.returncode == 0, text
     for pattern in (
-        r"^   window +“Waiting for the sender to pay · \d\d h \d+ min left”$",
+        r"^   window +“Waiting for the sender to pay · \d\d.h.\d+.min.left”$",
         r"^   ✓ beside it stands the link, with payjoin, and its QR code$",
         r"^   window +“Paid by payjoin: \d\.\d+ mBTC, your share of the fee \d+ sat\.”$",
         r"^   tea +Paid +paid_without_payjoin +20,000$",
