@@ -44,6 +44,7 @@ from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.mailbox import read_poll, read_post
 from payjoin_plugin.wire.uri import PjEndpoint, encode_endpoint, parse
 from tests.mailroom.mailroom import Mailroom
+from tests.merchant import Synchronizer
 from tests.wallet.servers import Chain, Network, Server
 from tests.wallet.wallets import fund, make_wallet, original_psbt, pay, run, see_confirmed, see_in_mempool
 
@@ -137,6 +138,7 @@ class House:
         """Open a window for a wallet."""
         wallet.config = self.config
         wallet.network = self.network
+        wallet.adb.synchronizer = wallet.adb.verifier = Synchronizer(self.network.interface)
         self.daemon._wallets[self.daemon._wallet_key_from_path(wallet.storage.get_path())] = wallet
         window = self.gui._create_window_for_wallet(wallet)
         window.notify = self.rung.append
