@@ -91,6 +91,8 @@ class View:
     answered_elsewhere: bool = False
     double_spent: bool = False
     """The sender's coins were seen spent elsewhere."""
+    is_current: bool = True
+    """What the wallet sees is of this connection: what is not visible is gone."""
     paid_by: PaidBy | None = None
     paid_txid: str | None = None
     payjoin_txid: str | None = None
@@ -143,6 +145,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         answered=isinstance(session.state, (PostingProposal, ProposalPosted)),
         answered_elsewhere=runner is not None and runner.answered_elsewhere,
         double_spent=session_id in sessions.double_spends.seen,
+        is_current=sessions.electrum.is_current(),
         paid_by=paid_by,
         paid_txid=paid_txid,
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),

@@ -93,14 +93,14 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
     match view.status:
         case Status.ACTIVE:
             return _active(view, config, foreseen)
-        case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN:
+        case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN or _is_unknown(view):
             return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
         case Status.COMPLETED if view.payjoin_kept:
             return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
         case Status.COMPLETED:
             return Line(_("The payjoin was dropped by the network, and removed here. The address can still be paid."))
         case Status.PAID_WITHOUT_PAYJOIN:
-            return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
+            return _paid_without_payjoin(view)
         case Status.FAILED:
             return _failed(view)
         case Status.ABORTED:
@@ -113,6 +113,17 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return Line(_("Its record is damaged. Left as it is."), (Act.DETAILS,))
         case unreachable:
             assert_never(unreachable)
+
+
+def _is_unknown(view: View) -> bool:
+    """Tell whether what paid may be there and is not seen: Electrum forgets the mempool when it is closed."""
+    return view.paid_by is None and not view.is_current
+
+
+def _paid_without_payjoin(view: View) -> Line:
+    if view.paid_by is not None or _is_unknown(view):
+        return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
+    return Line(_("The payment was dropped by the network."), (Act.BROADCAST,) if view.can_broadcast else ())
 
 
 def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
@@ -195,7 +206,12 @@ def _failed(view: View) -> Line:
     if view.fault is not None:
         failed = _("The payjoin failed: {}.").format(fault_words(view.fault))
     if view.paid_by is not None:
-        return Line(failed + " " + _("Paid by the sender's own payment."), (Act.SHOW,))
+        paid = {
+            PaidBy.PAYJOIN: _("The sender completed it all the same: paid."),
+            PaidBy.ORIGINAL: _("Paid by the sender's own payment."),
+            PaidBy.OTHER: _("Paid, without payjoin."),
+        }[view.paid_by]
+        return Line(failed + " " + paid, (Act.SHOW,))
     if view.held is not None:
         return Line(failed + " " + _("Their payment without payjoin is ready."), (Act.BROADCAST,))
     return Line(failed, (Act.NEW_REQUEST,))
@@ -218,13 +234,19 @@ def _aborted(view: View) -> Line:
 
 
 def _expired(view: View) -> Line:
-    if view.paid_by is PaidBy.PAYJOIN:
-        return Line(_("Expired, but the sender completed it: paid."), (Act.SHOW,))
-    if view.paid_by is not None:
-        return Line(_("Expired. The sender's own payment was broadcast instead."), (Act.SHOW,))
-    if view.held is not None:
-        return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
-    return Line(_("Expired. Nothing came."))
+    match view.paid_by:
+        case PaidBy.PAYJOIN:
+            return Line(_("Expired, but the sender completed it: paid."), (Act.SHOW,))
+        case PaidBy.ORIGINAL:
+            return Line(_("Expired. The sender's own payment was broadcast instead."), (Act.SHOW,))
+        case PaidBy.OTHER:
+            return Line(_("Expired. Paid, without payjoin."), (Act.SHOW,))
+        case None if view.held is not None:
+            return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
+        case None:
+            return Line(_("Expired. Nothing came."))
+        case unreachable:
+            assert_never(unreachable)
 
 
 @cache

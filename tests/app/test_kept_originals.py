@@ -13,6 +13,7 @@ from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
 from payjoin_plugin.app.commands import PayjoinCommands
+from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UnreadableLog, UserError
 from tests.app.test_settling import elsewhere, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
@@ -109,6 +110,8 @@ async def test_before_expiry_what_vanished_may_come_back(tmp_path: Path) -> None
         await merchant.until_row(session_id, status="paid_without_payjoin")
         vanish(merchant, session_id, other)
         await merchant.until(lambda: len(merchant.sessions.settling.tasks) == 1)
+        seen = view_of(merchant.sessions, session_id)
+        assert (seen.is_current, seen.paid_by, seen.can_broadcast) == (True, None, True)
         again = await merchant.crash_and_restart()
         await again.until(lambda: again.batches > 0)
         assert again.network.broadcast == []

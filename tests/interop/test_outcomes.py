@@ -31,6 +31,10 @@ receiver's coin. *History*, *balance* and *request* are Electrum's own words, *b
 satoshis. *Local* is what Electrum calls a transaction that the mempool has dropped; it counts as unconfirmed balance
 there, and Electrum goes on calling its request unconfirmed. `received_sat` and `confirmations` are ours, and count only
 what is visible.
+
+`completed` and `paid_without_payjoin` mean that the payment was seen once, not that it confirmed, and they stay where
+the mempool drops it. `expired` means that time ran out before anything that paid was seen; what pays the address
+afterwards does not change it where nothing had come, and `received_sat` counts it.
 """
 
 COLUMNS = (

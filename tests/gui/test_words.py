@@ -1,0 +1,62 @@
+"""What the status line says of the ends of a session, and what it offers: only what is so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payjoin_plugin.app.view import PaidBy, Payment, View
+from payjoin_plugin.errors import Fault
+from payjoin_plugin.gui.words import Act, line_of
+from payjoin_plugin.session.status import Status
+from tests.wallet.wallets import make_config
+
+HELD = Payment("00" * 32, 100_000, 200, 1.5)
+DROPPED = "The payment was dropped by the network."
+FAILED = "The payjoin failed: their payment is not signed, or not validly."
+
+
+def line(folder: Path, status: Status, **known: Any) -> tuple[str, tuple[Act, ...]]:
+    view = View("0123456789abcdef", status, fault=Fault.NOT_SIGNED, **known)
+    said = line_of(view, make_config(folder))
+    return said.text, said.acts
+
+
+def test_what_paid_without_payjoin_and_was_dropped_is_not_called_paid(tmp_path: Path) -> None:
+    status = Status.PAID_WITHOUT_PAYJOIN
+    assert line(tmp_path, status, held=HELD) == (DROPPED, (Act.BROADCAST,))
+    assert line(tmp_path, status) == (DROPPED, ())
+    paid = "Paid, without payjoin."
+    assert line(tmp_path, status, held=HELD, paid_by=PaidBy.OTHER, paid_txid="00") == (paid, (Act.SHOW,))
+
+
+def test_before_electrum_has_asked_its_server_nothing_is_called_dropped(tmp_path: Path) -> None:
+    text, acts = line(tmp_path, Status.PAID_WITHOUT_PAYJOIN, held=HELD, is_current=False)
+    assert (text, acts) == ("Paid, without payjoin.", ())
+    text, _ = line(tmp_path, Status.COMPLETED, held=HELD, payjoin_kept=True, is_current=False)
+    assert text == "Paid by payjoin."
+
+
+@pytest.mark.parametrize(
+    ("paid_by", "expired", "failed"),
+    [
+        (
+            PaidBy.PAYJOIN,
+            "Expired, but the sender completed it: paid.",
+            "The sender completed it all the same: paid.",
+        ),
+        (
+            PaidBy.ORIGINAL,
+            "Expired. The sender's own payment was broadcast instead.",
+            "Paid by the sender's own payment.",
+        ),
+        (PaidBy.OTHER, "Expired. Paid, without payjoin.", "Paid, without payjoin."),
+    ],
+)
+def test_what_paid_after_the_end_is_called_what_it_is(
+    tmp_path: Path, paid_by: PaidBy, expired: str, failed: str
+) -> None:
+    assert line(tmp_path, Status.EXPIRED, paid_by=paid_by) == (expired, (Act.SHOW,))
+    assert line(tmp_path, Status.FAILED, paid_by=paid_by, held=HELD) == (f"{FAILED} {failed}", (Act.SHOW,))
