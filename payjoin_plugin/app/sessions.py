@@ -115,12 +115,14 @@ class WalletSessions(Logger):
     async def stop(self) -> None:
         """Stop every task, and unhook. The wallet may stay open."""
         self._is_stopped = True
-        self._watcher.stop()
-        self._seams.remove()
-        await asyncio.gather(
-            self.settling.close(), self.live.stop(), self.double_spends.close(), return_exceptions=True
-        )
-        self._closed()
+        try:
+            self._watcher.stop()
+            self._seams.remove()
+            await asyncio.gather(
+                self.settling.close(), self.live.stop(), self.double_spends.close(), return_exceptions=True
+            )
+        finally:  # whoever stops us may lose patience; what is stopped half way must not be taken for open
+            self._closed()
 
     def _run(self, session_id: str) -> None:
         if self.wallet.network is not None and not self._is_stopped:

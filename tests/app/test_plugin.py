@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,18 @@ async def test_a_wallet_that_cannot_be_saved_keeps_no_other_from_getting_its_pay
         )
         for one in (paying, paying_too):
             one.cancel()
+
+
+@on_electrums_loop
+async def test_a_wallet_whose_stop_is_cut_short_is_forgotten_all_the_same(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        told: list[bool] = []
+        merchant.sessions._closed = lambda: told.append(True)
+        merchant.sessions.double_spends.close = asyncio.Event().wait  # type: ignore[method-assign,assignment]
+        stopping = asyncio.ensure_future(merchant.sessions.stop())
+        await asyncio.sleep(0)
+        assert told == []
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        assert told == [True]
+        del merchant.sessions.double_spends.close
