@@ -105,6 +105,10 @@ class Ledger(Logger):
         except UnreadableLog:
             return None
 
+    def is_readable(self, session_id: str) -> bool:
+        """Tell whether there is a log of that name that this version can read."""
+        return self.if_readable(session_id) is not None
+
     def unsettled(self) -> list[ReceiverSession]:
         """Return the sessions that something may still come of: one that expired with nothing held is done.
 

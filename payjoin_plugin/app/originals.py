@@ -131,28 +131,34 @@ class Originals(Logger):
                 if self._wallet.db.get_transaction(txid) is not None or self.is_paid(txid, kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
-                    self._wallet.set_label(txid, _label(kept))
-                    self._store.mark_handed_over(txid, is_so=True)
+                    self._store.mark_handed_over(txid, is_so=True, named=self._name(txid, kept))
                     handed += 1
             except Exception:
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
                 self.logger.exception("a kept payment could not be handed over")
         return handed
 
-    def take_back(self, knows: Callable[[str], bool]) -> None:
-        """Undo `hand_over`, since we are here again, for the payments whose sessions (`knows(session_id)`) are too.
+    def take_back(self, is_readable: Callable[[str], bool]) -> None:
+        """Undo `hand_over`, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.
 
-        Without its session a payment can only be broadcast from Electrum's history, so there it stays. So does one
-        whose output was spent meanwhile.
+        Without its log a payment is shown nowhere but in Electrum's history, so there it stays. So does one whose
+        output was spent meanwhile.
         """
         for txid, kept in self.kept().items():
-            if kept.handed_over and knows(kept.session_id):
+            if kept.handed_over and is_readable(kept.session_id):
                 self._store.mark_handed_over(txid, is_so=False)
                 is_local = confirmations(self._wallet, txid) is None
                 if is_local and not self._wallet.adb.get_depending_transactions(txid):
                     self._wallet.adb.remove_transaction(txid)
-                if self._wallet.get_label_for_txid(txid) == _label(kept):
+                if kept.named and self._wallet.get_all_labels().get(txid) == kept.named:
                     self._wallet.set_label(txid, None)
+
+    def _name(self, txid: str, kept: KeptOriginal) -> str:
+        """Name a payment as a local transaction, and return the name; an empty one where the user has named it."""
+        if txid in self._wallet.get_all_labels():
+            return ""
+        self._wallet.set_label(txid, _label(kept))
+        return str(self._wallet.get_all_labels()[txid])  # as Electrum writes it, on one line
 
     def _transaction(self, txid: str) -> Transaction:
         """Return a kept payment that can be read."""

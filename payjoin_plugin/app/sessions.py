@@ -94,7 +94,7 @@ class WalletSessions(Logger):
         """Resume what is open, and hook into the wallet."""
         self._services.cache.load(self.store.directory_keys())
         self.ledger.load()
-        self.originals.take_back(self.ledger.knows)
+        self.originals.take_back(self.ledger.is_readable)
         self._seams.install()
         self._watcher.start()
         for session_id, session in list(self.ledger.open.items()):

@@ -5,7 +5,7 @@
                            "waiting": {request id: since}, "declined": {request id: true},
                            "seen": [[outpoint, session id], …], "exposed": [outpoint, …], "coin_secret": hex,
                            "directory_keys": {…}}
-    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted", "handed_over"}}
+    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted", "handed_over", "named"}}
 
 The second stands at the top of the file: Electrum deletes a plugin's data where the plugin is missing, and an original
 is money. Only plain JSON goes in, and only by the operations that Electrum tracks: an item set or popped of a
@@ -54,6 +54,8 @@ class KeptOriginal:
     """The user ended its session: it is never broadcast by itself, even when its log is gone."""
     handed_over: bool = False
     """It became a local transaction of Electrum's when the plugin was taken out."""
+    named: str = ""
+    """The name that we gave that transaction; empty where it had one of the user's."""
 
 
 class WalletStore:
@@ -245,16 +247,17 @@ class WalletStore:
 
     def mark_aborted(self, txid: str) -> None:
         """Remember, in memory, that the user ended the session of an original."""
-        self._mark(txid, "aborted", is_so=True)
+        self._mark(txid, aborted=True)
 
-    def mark_handed_over(self, txid: str, *, is_so: bool) -> None:
-        """Remember, in memory, whether an original is a local transaction of Electrum's by our doing."""
-        self._mark(txid, "handed_over", is_so=is_so)
+    def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
+        """Remember, in memory, whether an original is a local transaction of Electrum's by our doing, and its name."""
+        self._mark(txid, handed_over=is_so, named=named)
 
-    def _mark(self, txid: str, name: str, *, is_so: bool) -> None:
+    def _mark(self, txid: str, **marks: bool | str) -> None:
         with self.lock:
             if isinstance(entry := self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), MutableMapping):
-                entry[name] = is_so
+                for name, mark in marks.items():
+                    entry[name] = mark
                 self._barrier.mark()
 
     def drop_original(self, txid: str) -> None:
@@ -343,4 +346,5 @@ def _kept_original(entry: object) -> KeptOriginal | None:
         **{name: entry[name] for name in kinds},
         aborted=entry.get("aborted") is True,
         handed_over=entry.get("handed_over") is True,
+        named=named if isinstance(named := entry.get("named"), str) else "",
     )

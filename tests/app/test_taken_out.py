@@ -12,8 +12,9 @@ from electrum.transaction import PartialTxOutput
 
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
 from tests.app.test_settling import hold
+from tests.app.test_unreadable import damage
 from tests.merchant import Merchant, on_electrums_loop, shop
-from tests.wallet.wallets import electrum_running
+from tests.wallet.wallets import electrum_running, reopen
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,7 +56,7 @@ async def test_what_the_wallet_sees_already_is_not_called_local(tmp_path: Path) 
 @on_electrums_loop
 async def test_what_has_its_session_still_is_taken_back(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
         assert merchant.wallet.db.get_transaction(txid) is None
         assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
         assert merchant.sessions.originals.hand_over() == 1
@@ -70,10 +71,48 @@ async def test_what_lost_its_session_stays_where_it_can_be_broadcast(tmp_path: P
 
 
 @on_electrums_loop
+async def test_what_has_a_log_that_cannot_be_read_stays_too_when_we_are_here_again(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.wallet.save_db()
+        (session_id,) = merchant.sessions.store.session_ids()
+        damage(merchant, lambda ours: ours["sessions"][session_id].update(format=99))
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        assert again.row(session_id)["status"] == "unreadable"
+        assert again.wallet.db.get_transaction(txid) is not None
+        assert "Payjoin" in again.wallet.get_label_for_txid(txid)
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_name_that_the_user_gave_is_kept_both_ways(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _, sender, paying = await hold(merchant)
+        wallet, originals, txid = merchant.wallet, merchant.sessions.originals, sender.made.transaction().txid()
+        wallet.set_label(txid, "Mrs Smith")
+        await merchant.close()
+        originals.hand_over()
+        assert wallet.get_label_for_txid(txid) == "Mrs Smith"
+        originals.take_back(merchant.sessions.ledger.is_readable)
+        assert wallet.get_label_for_txid(txid) == "Mrs Smith"
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_the_name_that_we_gave_goes_whatever_language_electrum_speaks_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        monkeypatch.setattr("payjoin_plugin.app.originals._", str.upper)
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
+        assert txid not in merchant.wallet.get_all_labels()
+
+
+@on_electrums_loop
 async def test_what_electrum_broadcast_meanwhile_stays_and_loses_its_label(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
         merchant.sees(merchant.wallet.db.get_transaction(txid))
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
         assert merchant.wallet.db.get_transaction(txid) is not None
         assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
 
@@ -89,6 +128,6 @@ async def test_what_was_spent_meanwhile_is_not_torn_out_with_what_spends_it(tmp_
         )
         wallet.sign_transaction(child, None)
         assert wallet.adb.add_transaction(child)
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.knows)
+        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
         assert wallet.db.get_transaction(txid) is not None
         assert wallet.db.get_transaction(child.txid()) is not None
