@@ -9,6 +9,7 @@
     ├─ ErrorReplyReceived           the receiver said no, in BIP 78's words
     ├─ TransientError               try again later; nothing is recorded
     │   ├─ Unreachable              network, relay, time limit
+    │   │   ├─ NotSent              no connection came about: not one byte of the request has left
     │   │   └─ Dropped              a kept connection was over before the answer began: nobody's failure
     │   ├─ DirectoryStatus          an unexpected status, inner or outer
     │   ├─ Garbled                  a relay's or directory's answer that is none
@@ -124,6 +125,10 @@ class TransientError(PayjoinError):
 
 class Unreachable(TransientError):
     """A relay, a directory or the proxy could not be reached in time."""
+
+
+class NotSent(Unreachable):
+    """No connection came about: not one byte of the request has left this machine."""
 
 
 class Dropped(Unreachable):

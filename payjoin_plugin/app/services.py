@@ -19,7 +19,7 @@ from ..client.directory import KeyCache, Relays, same_operator
 from ..client.keeper import KeyKeeper
 from ..client.transport import Connections, HttpTransport, Route
 from ..client.turns import Turns
-from ..errors import PayjoinError, Unreachable
+from ..errors import NotSent, PayjoinError
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _network() -> Network:
     network = Network.get_instance()
     if network is None:
         # Electrum's own HTTP function would go out without its proxy here.
-        raise Unreachable(_("Electrum is offline"))
+        raise NotSent(_("Electrum is offline"))
     return network
 
 

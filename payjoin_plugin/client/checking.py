@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..bip78.original import Original
-from ..errors import NotYetKnown
+from ..errors import Fault, NotYetKnown
 from ..session.events import AcceptedOriginal, RefusedOriginal
 from ..session.ports import ReceiverWallet
 from ..session.receiver import CheckingOriginal
@@ -55,3 +55,8 @@ class Checks:
         self._unknown_since, self._checked_at = None, now
         self.waits.reset()
         return verdict
+
+
+def is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:
+    """Tell whether the sender's coins were seen to be gone elsewhere."""
+    return isinstance(verdict, RefusedOriginal) and verdict.fault is Fault.COINS_GONE

@@ -19,6 +19,7 @@ from ..bip78.original import read_original
 from ..errors import (
     Fault,
     KeysRejected,
+    NotSent,
     NotYetKnown,
     OriginalRefused,
     SessionExpired,
@@ -53,7 +54,7 @@ from ..session.receiver import (
     refused,
 )
 from ..session.status import Waiting
-from .checking import Checks
+from .checking import Checks, is_double_spend
 from .deadline import deadline
 from .mail import Mail, SenderGoneError
 from .pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS, Backoff, Pace
@@ -111,6 +112,8 @@ class Runner:
         self._room = WaitingRoom(wallet=wallet, policy=policy, store=store, changed=changed)
         self._checks = Checks(session.id, wallet=wallet, clock=clock)
         self._has_read_back = False
+        self._may_be_out = isinstance(session.state, PostingProposal)
+        """Whether the proposal may have left the machine; what an earlier run did is not known."""
 
     async def run(self) -> End:
         """Drive the session. Cancel it at any moment: nothing that was revealed is forgotten."""
@@ -122,7 +125,7 @@ class Runner:
     async def _run(self) -> End:
         while True:
             state = self.session.state
-            if not isinstance(state, BuildingProposal | Signing):
+            if not isinstance(state, BuildingProposal | Signing) and not self._holds_back(state):
                 self._room.forget()  # no answer is being made any more
             if isinstance(state, SessionClosed):
                 return End.CLOSED
@@ -222,11 +225,28 @@ class Runner:
 
     async def _answer(self, state: PostingProposal) -> PostedProposal | None:
         await self._wallet.ready()
+        if not self._may_be_out:
+            # One that was known when the user let us sign holds nothing back.
+            known = self._room.double_spend and not self._holds_back(state)
+            if self._checks.is_none:
+                await self._check_again(state)
+            if not known and self._room.is_held_back():
+                await self._room.wait(Waiting.DOUBLE_SPEND)
+                return None
+            self._room.leave()
         await self._store.flush()
         if self.session.state is not state:
             return None
-        await self._mail.answer(state.created.directory, state.answer(), waits=state.retrieved.reply_key is None)
+        could_be_out, self._may_be_out = self._may_be_out, True
+        try:
+            await self._mail.answer(state.created.directory, state.answer(), waits=state.retrieved.reply_key is None)
+        except NotSent:
+            self._may_be_out = could_be_out
+            raise
         return PostedProposal()
+
+    def _holds_back(self, state: ReceiverState) -> bool:
+        return isinstance(state, PostingProposal) and self.waiting is Waiting.DOUBLE_SPEND
 
     async def _tell(self, state: PostingError) -> Closed | None:
         await self._store.flush()
@@ -283,12 +303,12 @@ class Runner:
             raise KeysRejected
         return RenewedKeys(keys)
 
-    async def _check_again(self, state: BuildingProposal | Signing) -> RefusedOriginal | None:
+    async def _check_again(self, state: BuildingProposal | Signing | PostingProposal) -> RefusedOriginal | None:
         """Check anew what was checked long ago, before a restart, or before the sender's coins moved."""
         original = read_original(state.retrieved.original)
         verdict = await self._checks.judge(CheckingOriginal(state.created, state.retrieved), original)
         # Coins that went elsewhere after the check are the user's to judge.
-        was_known, self._room.double_spend = self._room.double_spend, _is_double_spend(verdict)
+        was_known, self._room.double_spend = self._room.double_spend, is_double_spend(verdict)
         if self._room.double_spend and not was_known:
             self._room.forget()  # what was said before the news does not count
         return verdict if isinstance(verdict, RefusedOriginal) and not self._room.double_spend else None
@@ -325,7 +345,3 @@ class Runner:
         """Check again: something happened to the sender's coins."""
         self._checks.forget()
         self._room.look_again()
-
-
-def _is_double_spend(verdict: AcceptedOriginal | RefusedOriginal) -> bool:
-    return isinstance(verdict, RefusedOriginal) and verdict.fault is Fault.COINS_GONE

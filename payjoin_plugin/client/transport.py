@@ -26,7 +26,7 @@ import aiohttp
 import aiohttp_socks
 from yarl import URL
 
-from ..errors import DecodeError, DirectoryStatus, Dropped, Garbled, KeysRejected, Unreachable
+from ..errors import DecodeError, DirectoryStatus, Dropped, Garbled, KeysRejected, NotSent, Unreachable
 from ..wire.bhttp import Request, decode_response, encode_request
 from ..wire.mailbox import relay_url
 from ..wire.ohttp import MESSAGE_BYTES, KeyConfig, encapsulate
@@ -186,8 +186,8 @@ class HttpTransport:
     async def post(self, relay: str, directory: str, body: bytes) -> bytes:
         """Have `relay` carry the encapsulated `body` to `directory`; return the 8192 bytes of the answer.
 
-        Raises Unreachable, Dropped, Garbled, DirectoryStatus, KeysRejected. A `body` whose answer was lost is never
-        sent again: each try is encapsulated anew (BIP 77), so this does not retry.
+        Raises Unreachable, NotSent, Dropped, Garbled, DirectoryStatus, KeysRejected. A `body` whose answer was lost is
+        never sent again: each try is encapsulated anew (BIP 77), so this does not retry.
         """
         relay, directory = _checked(relay), _checked(directory)
         outer, answer = await self._ask(
@@ -304,9 +304,11 @@ def _typed_errors(where: str, reused: Sequence[bool]) -> Iterator[None]:
     try:
         yield
     except (aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError, EOFError) as error:
-        raise Unreachable(f"the proxy does not work: {error}") from error
+        raise NotSent(f"the proxy does not work: {error}") from error
     except aiohttp_socks.ProxyError as error:
-        raise Unreachable(f"{where} cannot be reached by the proxy: {error}") from error
+        raise NotSent(f"{where} cannot be reached by the proxy: {error}") from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotSent(f"{where} cannot be reached: {error}") from error
     except aiohttp.ClientHttpProxyError as error:
         raise Unreachable(f"{where} cannot be reached: the relay refused with status {error.status}") from error
     except aiohttp.ClientResponseError as error:

@@ -33,6 +33,10 @@ class WaitingRoom:
         self._may_answer, self.password = True, password
         self._wake.set()
 
+    def is_held_back(self) -> bool:
+        """Tell whether a double spend came to light after the user's last word."""
+        return self.double_spend and not self._may_answer
+
     def forget(self) -> None:
         """Forget the user's word: it was acted upon, or does not count any more."""
         self._may_answer, self.password = False, None
@@ -43,7 +47,7 @@ class WaitingRoom:
 
     def must_wait(self) -> Waiting | None:
         """Return what stands against an answer now."""
-        if self.double_spend and not self._may_answer:
+        if self.is_held_back():
             return Waiting.DOUBLE_SPEND
         if self._policy.ask_before_contributing and not self._may_answer:
             return Waiting.NEEDS_APPROVAL

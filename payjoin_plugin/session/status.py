@@ -150,12 +150,12 @@ def stage_of(state: ReceiverState, waiting: Waiting | None) -> Stage | None:
     match state:
         case SessionClosed():
             return None
-        case PostingProposal():
-            return Stage.POSTING_PROPOSAL
         case ProposalPosted():
             return Stage.WAITING_FOR_BROADCAST
         case _ if waiting is not None:
             return Stage.WAITING_FOR_WALLET
+        case PostingProposal():
+            return Stage.POSTING_PROPOSAL
         case WaitingForOriginal():
             return Stage.WAITING_FOR_SENDER
         case CheckingOriginal() | BuildingProposal() | Signing():

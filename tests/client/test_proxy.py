@@ -121,7 +121,7 @@ async def test_with_a_dead_proxy_nothing_leaves_and_the_request_says_why(tmp_pat
         said = await sworn(replace(there.order, socks_port=dead.port))
     assert len(said.steps) == 4
     for step in said.steps:
-        assert step.startswith("Unreachable: the proxy does not work: ")
+        assert step.startswith("NotSent: the proxy does not work: ")
         assert f"Couldn't connect to proxy 127.0.0.1:{dead.port}" in step
     assert set(said.connections) == {f"127.0.0.1:{dead.port}"}
     assert said.look_ups == []
@@ -145,7 +145,7 @@ class NoProxy(Server):
 async def test_a_proxy_that_hangs_up_or_talks_nonsense_is_not_gone_around(tmp_path: Path, word: bytes) -> None:
     async with field(tmp_path) as there, NoProxy(word) as broken:
         said = await sworn(replace(there.order, socks_port=broken.port))
-    assert [step.split(":")[0] for step in said.steps] == ["Unreachable"] * 4
+    assert [step.split(":")[0] for step in said.steps] == ["NotSent"] * 4
     assert all("proxy" in step for step in said.steps)
     assert set(said.connections) == {f"127.0.0.1:{broken.port}"}
     assert said.look_ups == []
@@ -155,8 +155,8 @@ async def test_a_relay_that_the_proxy_cannot_reach_is_not_gone_around_to(tmp_pat
     async with field(tmp_path) as there:
         said = await sworn(replace(there.order, relays=["https://unknown.test"]))
     assert said.steps == [
-        "Unreachable: directory.test through unknown.test cannot be reached by the proxy: Host unreachable",
-        *["Unreachable: unknown.test cannot be reached by the proxy: Host unreachable"] * 3,
+        "NotSent: directory.test through unknown.test cannot be reached by the proxy: Host unreachable",
+        *["NotSent: unknown.test cannot be reached by the proxy: Host unreachable"] * 3,
     ]
     assert set(said.connections) == {there.proxy_address}
     assert said.look_ups == []
@@ -167,7 +167,7 @@ async def test_a_directory_of_this_machine_is_reached_by_the_proxy_too(tmp_path:
     async with field(tmp_path) as there:
         order = replace(there.order, relays=[f"http://{host}:80"], directory=f"http://{host}:81")
         said = await sworn(order)
-    assert [step.split(":")[0] for step in said.steps] == ["Unreachable"] * 4
+    assert [step.split(":")[0] for step in said.steps] == ["NotSent"] * 4
     assert set(said.connections) == {there.proxy_address}
     assert said.look_ups == []
 
@@ -191,5 +191,5 @@ async def test_the_users_own_name_at_the_proxy_is_kept(tmp_path: Path) -> None:
 async def test_electrum_offline_says_nothing_to_anybody(tmp_path: Path) -> None:
     async with field(tmp_path) as there:
         said = await sworn(replace(there.order, offline=True))
-    assert said.steps == ["Unreachable: Electrum is offline"] * 4
+    assert said.steps == ["NotSent: Electrum is offline"] * 4
     assert said.connections == said.look_ups == []

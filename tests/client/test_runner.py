@@ -9,10 +9,11 @@ import pytest
 
 from payjoin_plugin.client.pace import LOOK_AGAIN, STALE_CHECK
 from payjoin_plugin.client.runner import Consent, End
-from payjoin_plugin.errors import Fault, WalletError
+from payjoin_plugin.errors import Fault, NotSent, TransientError, Unreachable, WalletError
 from payjoin_plugin.session.receiver import (
     PATIENCE,
     BuildingProposal,
+    PostingProposal,
     Signing,
 )
 from payjoin_plugin.session.status import Waiting
@@ -386,3 +387,107 @@ async def test_nothing_is_answered_before_the_wallet_is_up_to_date() -> None:
         assert pair.sender.answers == set()
         pair.receiver.wallet.is_up_to_date.set()
         await eventually(lambda: pair.is_answered)
+
+
+# A double spend that shows before the proposal has left
+
+
+class Road:
+    """The receiver's way out, which is closed for answers until it is opened."""
+
+    def __init__(self, pair: Pair, trouble: TransientError) -> None:
+        self.is_open = False
+        self.tries = 0
+        self._post = pair.receiver.transport.post
+        self._pair, self._trouble = pair, trouble
+        pair.receiver.transport.post = self.post  # type: ignore[method-assign]
+
+    async def post(self, relay: str, directory: str, body: bytes) -> bytes:
+        if not self.is_open and isinstance(self._pair.state, PostingProposal):
+            self.tries += 1
+            raise self._trouble
+        return await self._post(relay, directory, body)
+
+
+@jumping
+async def test_coins_that_move_before_a_byte_of_the_proposal_has_left_hold_it_back() -> None:
+    pair = Pair()
+    road = Road(pair, NotSent("nobody listens"))
+    async with pair.running() as runner:
+        await asyncio.sleep(5 * MINUTES)
+        assert road.tries > 1
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        await asyncio.sleep(5 * MINUTES)
+        road.is_open = True
+        await asyncio.sleep(5 * MINUTES)
+        assert pair.sender.answers == set()
+        assert runner.waiting is Waiting.DOUBLE_SPEND
+        runner.answer_now(Consent())
+        await eventually(lambda: pair.is_answered)
+        assert runner.waiting is None
+
+
+@jumping
+async def test_a_proposal_that_is_held_back_goes_out_when_the_double_spend_is_gone() -> None:
+    pair = Pair()
+    road = Road(pair, NotSent("nobody listens"))
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        chain = dict(pair.world.chain.inputs)
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        await eventually(lambda: runner.waiting is Waiting.DOUBLE_SPEND)
+        road.is_open = True
+        pair.world.chain.inputs = chain
+        runner.coins_moved()
+        await eventually(lambda: pair.is_answered)
+        assert runner.waiting is None
+
+
+@jumping
+async def test_a_double_spend_that_the_user_has_answered_to_does_not_hold_the_proposal_back() -> None:
+    pair = Pair()
+    pair.receiver.policy.ask_before_contributing = True
+    road = Road(pair, NotSent("nobody listens"))
+    async with pair.running() as runner:
+        await asyncio.sleep(1)
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        await eventually(lambda: runner.waiting is Waiting.DOUBLE_SPEND)
+        runner.answer_now(Consent())
+        await eventually(lambda: road.tries > 2)
+        runner.coins_moved()
+        tries = road.tries
+        await eventually(lambda: road.tries > tries)
+        road.is_open = True
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_a_proposal_that_may_have_left_is_not_held_back() -> None:
+    pair = Pair()
+    road = Road(pair, Unreachable("no answer came"))
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        tries = road.tries
+        await eventually(lambda: road.tries > tries)
+        assert runner.waiting is None
+        road.is_open = True
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_after_a_restart_nobody_knows_whether_a_proposal_has_left_and_it_is_not_held_back() -> None:
+    pair = Pair()
+    Road(pair, NotSent("nobody listens"))
+    async with pair.running():
+        await asyncio.sleep(MINUTES)
+    pair.receiver.power_up()
+    async with pair.running() as runner:
+        spend_elsewhere(pair)
+        runner.coins_moved()
+        await asyncio.sleep(MINUTES)
+        assert runner.waiting is None

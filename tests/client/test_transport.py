@@ -16,7 +16,7 @@ from payjoin_plugin.client.transport import (
     Connections,
     HttpTransport,
 )
-from payjoin_plugin.errors import DirectoryStatus, Garbled, KeysRejected, Unreachable
+from payjoin_plugin.errors import DirectoryStatus, Garbled, KeysRejected, NotSent, Unreachable
 from payjoin_plugin.wire.bhttp import Response, decode_request, encode_response
 from payjoin_plugin.wire.ohttp import MESSAGE_BYTES
 from tests.client.outlets import transport
@@ -207,12 +207,18 @@ async def test_what_is_no_http_is_garbled(nonsense: bytes) -> None:
         await outcome(says(nonsense))
 
 
-async def test_a_port_where_nobody_listens_is_unreachable() -> None:
+async def test_where_nobody_listens_nothing_is_sent() -> None:
     async with HttpServer(silence) as relay:
         url = relay.url()
     async with transport() as out:
-        with pytest.raises(Unreachable, match=r"127\.0\.0\.1 cannot be reached"):
+        with pytest.raises(NotSent, match=r"127\.0\.0\.1 cannot be reached"):
             await out.post(url, DIRECTORY, CALL)
+
+
+async def test_a_call_that_found_a_listener_may_have_left() -> None:
+    with pytest.raises(Unreachable) as caught:
+        await outcome(hang_up)
+    assert not isinstance(caught.value, NotSent)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def test_each_open_state_has_a_stage() -> None:
 
 def test_a_session_that_waits_for_the_wallet_says_so() -> None:
     assert stage_of(fold(*HAPPY[:3]), Waiting.LOCKED) is Stage.WAITING_FOR_WALLET
+    assert stage_of(fold(*HAPPY[:5]), Waiting.DOUBLE_SPEND) is Stage.WAITING_FOR_WALLET
 
 
 def test_a_closed_session_has_no_stage() -> None:
