@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from electrum import network as electrum_network
 from electrum import util
 from electrum.daemon import Daemon
 from electrum.storage import StorageOnDiskUnexpectedlyChanged
@@ -40,7 +41,10 @@ def plugin_in(config: Any, kind: type[PayjoinPlugin] = PayjoinPlugin) -> Payjoin
     return plugin
 
 
-def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(tmp_path: Path) -> None:
+def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(electrum_network, "_INSTANCE", None)
     wallet = make_wallet(tmp_path, on_disk=True)
     daemon = Daemon(wallet.config, listen_jsonrpc=False)
     plugin = plugin_in(wallet.config, Plugin)
