@@ -150,7 +150,7 @@ def held_at_the_post(house: House, shop: Resident) -> Callable[[], object]:
 STAGES = {
     "checking": (
         held_at_the_check,
-        "The sender has answered. Checking their payment…",
+        "The sender's payment has come. Checking it…",
         "The sender will get no answer",
     ),
     "posting": (held_at_the_post, "Sending the answer…", "Your answer is with the sender already"),
