@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from electrum.wallet import Abstract_Wallet
 
+from payjoin_plugin.wallet.seams import Seams
+from payjoin_plugin.wallet.storage import WalletStore
 from tests.wallet.lookups import Setting
+from tests.wallet.owners import Owner
 from tests.wallet.receivers import Receiver, make_receiver
-from tests.wallet.wallets import electrum_running, fund, make_wallet
+from tests.wallet.wallets import electrum_running, fund, make_wallet, store_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,3 +44,27 @@ def one() -> Setting:
 def two() -> Setting:
     """With another server besides."""
     return Setting("main", "other")
+
+
+@pytest.fixture
+def wallet(tmp_path: Path) -> Abstract_Wallet:
+    """On disk, and empty."""
+    return make_wallet(tmp_path, on_disk=True)
+
+
+@pytest.fixture
+def store(wallet: Abstract_Wallet) -> WalletStore:
+    return store_of(wallet)
+
+
+@pytest.fixture
+def owner(wallet: Abstract_Wallet) -> Owner:
+    return Owner(wallet)
+
+
+@pytest.fixture
+def seams(wallet: Abstract_Wallet, owner: Owner) -> Seams:
+    """Put on the wallet."""
+    seams = Seams(wallet, owner)
+    seams.install()
+    return seams

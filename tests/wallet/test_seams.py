@@ -14,23 +14,6 @@ from tests.wallet.wallets import created_record, fund, make_wallet, pay, plugin_
 
 
 @pytest.fixture
-def wallet(tmp_path: Path) -> Abstract_Wallet:
-    return make_wallet(tmp_path, on_disk=True)
-
-
-@pytest.fixture
-def owner(wallet: Abstract_Wallet) -> Owner:
-    return Owner(wallet)
-
-
-@pytest.fixture
-def seams(wallet: Abstract_Wallet, owner: Owner) -> Seams:
-    seams = Seams(wallet, owner)
-    seams.install()
-    return seams
-
-
-@pytest.fixture
 def _installed(seams: Seams) -> None:
     """For tests that only need the wraps to be there."""
 

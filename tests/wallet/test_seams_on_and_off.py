@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,24 +10,7 @@ from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.wallet.seams import Seams
 from tests.wallet.owners import WRAPPED, FaultyOwner, Owner, request
-from tests.wallet.wallets import fund, make_wallet, reopen, run
-
-
-@pytest.fixture
-def wallet(tmp_path: Path) -> Abstract_Wallet:
-    return make_wallet(tmp_path, on_disk=True)
-
-
-@pytest.fixture
-def owner(wallet: Abstract_Wallet) -> Owner:
-    return Owner(wallet)
-
-
-@pytest.fixture
-def seams(wallet: Abstract_Wallet, owner: Owner) -> Seams:
-    seams = Seams(wallet, owner)
-    seams.install()
-    return seams
+from tests.wallet.wallets import fund, reopen, run
 
 
 def test_taken_off_the_wallet_is_as_it_was(wallet: Abstract_Wallet, owner: Owner) -> None:

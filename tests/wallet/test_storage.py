@@ -15,30 +15,15 @@ from payjoin_plugin.errors import UnreadableLog
 from payjoin_plugin.wallet.storage import SEEN_KEPT, WalletStore
 from tests.wallet.wallets import (
     PASSWORD,
+    POSTED,
     created_record,
     dumped_and_reloaded,
     make_wallet,
     plugin_storage,
     reopen,
     run,
+    store_of,
 )
-
-POSTED = {"at": 1_795_000_009, "event": "posted_proposal"}
-
-
-def store_of(wallet: Abstract_Wallet) -> WalletStore:
-    return WalletStore(wallet, plugin_storage(wallet))
-
-
-@pytest.fixture
-def wallet(tmp_path: Path) -> Abstract_Wallet:
-    return make_wallet(tmp_path, on_disk=True)
-
-
-@pytest.fixture
-def store(wallet: Abstract_Wallet) -> WalletStore:
-    return store_of(wallet)
-
 
 # Logs
 

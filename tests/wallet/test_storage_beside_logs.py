@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY, SEEN_KEPT, WalletStore
@@ -14,24 +13,8 @@ from tests.wallet.wallets import (
     plugin_storage,
     reopen,
     run,
+    store_of,
 )
-
-POSTED = {"at": 1_795_000_009, "event": "posted_proposal"}
-
-
-def store_of(wallet: Abstract_Wallet) -> WalletStore:
-    return WalletStore(wallet, plugin_storage(wallet))
-
-
-@pytest.fixture
-def wallet(tmp_path: Path) -> Abstract_Wallet:
-    return make_wallet(tmp_path, on_disk=True)
-
-
-@pytest.fixture
-def store(wallet: Abstract_Wallet) -> WalletStore:
-    return store_of(wallet)
-
 
 # Requests without a session
 

@@ -21,6 +21,7 @@ from electrum.wallet import Abstract_Wallet, Wallet, restore_wallet_from_text
 from electrum.wallet_db import WalletDB
 
 from payjoin_plugin.bip78.psbt import Psbt, psbt_of
+from payjoin_plugin.wallet.storage import WalletStore
 
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ HEIGHT = 200
 """Blocks that the wallets believe in."""
 SCRIPT_TYPES = ("p2wpkh", "p2wpkh-p2sh", "p2pkh")
 PASSWORD = "correct horse"
+POSTED = {"at": 1_795_000_009, "event": "posted_proposal"}
+"""A record that carries nothing."""
 
 
 @contextmanager
@@ -116,6 +119,11 @@ def dumped_and_reloaded(wallet: Abstract_Wallet) -> Abstract_Wallet:
 def plugin_storage(wallet: Abstract_Wallet) -> Any:
     """What Electrum's `BasePlugin.get_storage` gives."""
     return wallet.db.get_plugin_storage().setdefault(NAME, {})
+
+
+def store_of(wallet: Abstract_Wallet) -> WalletStore:
+    """Ours, in this wallet's file."""
+    return WalletStore(wallet, plugin_storage(wallet))
 
 
 # Transactions
