@@ -10,46 +10,65 @@ from electrum.i18n import _
 from PyQt6.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View
-from .words import sat, short_txid
+from .words import sat, short_txid, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
 
 
 class AbortDialog(WindowModalDialog):
-    """Stays open until the abort is on disk."""
+    """Follows its session, and stays open until the abort is on disk."""
 
     def __init__(
-        self, parent: QWidget, view: View, config: SimpleConfig, *, abort: Callable[[AbortDialog], None]
+        self, parent: QWidget, look: Callable[[], View], config: SimpleConfig, *, abort: Callable[[AbortDialog], None]
     ) -> None:
-        """`abort(dialog)` begins the abort; then somebody calls `succeeded` or `failed`."""
+        """`look()` returns the session as it is now; `abort(dialog)` begins, and leads to `succeeded` or `failed`."""
         super().__init__(parent, _("Abort payjoin"))
         self.setMinimumWidth(440)
-        self.question = WWLabel(_consequences(view, config))
-        self.broadcast = QCheckBox(_tick(view, config))
-        self.broadcast.setChecked(not view.answered)
-        self.broadcast.setVisible(view.can_broadcast)
+        self.question = WWLabel("")
+        self.broadcast = QCheckBox()
         self.note = WWLabel(_("Whichever is mined counts; both pay you."))
-        self.note.setVisible(view.can_broadcast and view.answered)
         self.trouble = WWLabel("")
         self.trouble.setVisible(False)
-        self.keep = QPushButton(_("Keep waiting"))
+        self.keep = QPushButton()
         self.keep.clicked.connect(self.reject)
         self.abort = QPushButton(_("Abort payjoin"))
         self.abort.clicked.connect(self._begin)
         self.keep.setDefault(True)
-        self._abort = abort
+        self._look, self._config, self._abort = look, config, abort
+        self._shown: tuple[str, str, str | None] | None = None
+        self._has_begun = False
 
         box = QVBoxLayout(self)
         for widget in (self.question, self.broadcast, self.note, self.trouble):
             box.addWidget(widget)
         box.addStretch(1)
         box.addLayout(Buttons(self.keep, self.abort))
+        self.refresh()
 
     @property
     def wants_broadcast(self) -> bool:
         """Whether the sender's own payment shall be broadcast."""
         return not self.broadcast.isHidden() and self.broadcast.isChecked()
+
+    def refresh(self) -> None:
+        """Say what holds now. The user's tick stays while the question is the same."""
+        if self._has_begun:
+            return
+        view = self._look()
+        reason = why_no_abort(view)
+        tick = _tick(view, self._config) if reason is None and view.can_broadcast else ""
+        says = (reason or _consequences(view, self._config), tick, reason)
+        if says == self._shown:
+            return
+        self._shown = says
+        self.question.setText(says[0])
+        self.broadcast.setText(tick)
+        self.broadcast.setChecked(bool(tick) and not view.answered)
+        self.broadcast.setVisible(bool(tick))
+        self.note.setVisible(bool(tick) and view.answered)
+        self.keep.setText(_("Keep waiting") if reason is None else _("Close"))
+        self.abort.setEnabled(reason is None)
 
     def succeeded(self) -> None:
         """The abort is on disk."""
@@ -63,6 +82,11 @@ class AbortDialog(WindowModalDialog):
         self.keep.setEnabled(True)
 
     def _begin(self) -> None:
+        shown = self._shown
+        self.refresh()
+        if self._shown != shown:  # the session moved on a moment ago: what is said now was not read yet
+            return
+        self._has_begun = True
         for widget in (self.keep, self.abort, self.broadcast):
             widget.setEnabled(False)
         self._abort(self)

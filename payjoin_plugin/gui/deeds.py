@@ -10,8 +10,9 @@ from electrum.i18n import _
 from PyQt6.QtCore import QObject
 
 from ..app.view import Share, View, foreseen_share, view_of
+from ..session.status import Status
 from .abort import AbortDialog
-from .words import Act, sat, short_txid
+from .words import Act, sat, short_txid, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -38,6 +39,7 @@ class Deeds(QObject):
         self.show_details, self._changed = details, changed
         self.foreseen: dict[str, Share] = {}
         """What answering would add and cost, by session, as far as it was asked for."""
+        self._aborting: list[AbortDialog] = []
 
     def do(self, act: Act, session_id: str) -> None:
         """Do what a button says."""
@@ -57,14 +59,22 @@ class Deeds(QObject):
 
     def abort(self, session_id: str) -> None:
         """Ask once, and abort."""
-        view = view_of(self._sessions, session_id)
         dialog = AbortDialog(
             self._window.top_level_window(),
-            view,
+            partial(view_of, self._sessions, session_id),
             self._window.config,
             abort=partial(self._abort, session_id=session_id),
         )
-        dialog.exec()
+        self._aborting.append(dialog)
+        try:
+            dialog.exec()
+        finally:
+            self._aborting.remove(dialog)
+
+    def refresh(self) -> None:
+        """A session may have moved on under an open question."""
+        for dialog in self._aborting:
+            dialog.refresh()
 
     def _abort(self, dialog: AbortDialog, *, session_id: str) -> None:
         def done(_: None) -> None:
@@ -73,7 +83,12 @@ class Deeds(QObject):
             if dialog.wants_broadcast:
                 self._broadcast(session_id)
 
-        self._bridge.run(self._sessions.abort(session_id), done, dialog.failed)
+        def failed(sentence: str) -> None:
+            view = view_of(self._sessions, session_id)
+            ended_otherwise = view.status not in (Status.ACTIVE, Status.ABORTED)
+            dialog.failed((why_no_abort(view) if ended_otherwise else None) or sentence)
+
+        self._bridge.run(self._sessions.abort(session_id), done, failed)
 
     def unlock(self, session_id: str) -> None:
         """Ask for the password by Electrum's own dialog, and answer with it."""

@@ -138,5 +138,6 @@ class WindowParts(QObject, QtEventListener):
             self.requests.refresh()
             self.coins.refresh()
             self.notices.look()
+            self.deeds.refresh()
             if self._window_of_sessions is not None:
                 self._window_of_sessions.refresh()

@@ -125,6 +125,93 @@ def test_an_abort_that_cannot_be_saved_says_so_in_the_dialog(house: House) -> No
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort()), "Electrum's next save has it"
 
 
+# The session moves on under the open question
+
+
+def test_an_answer_that_leaves_under_the_question_changes_it(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+
+    def when_it_is_answered(dialog: Any) -> None:
+        house.sender().offer(shop)
+        house.until(lambda: "they can still complete it" in dialog.question.text())
+        assert dialog.broadcast.text().startswith("Broadcast the sender's own payment (fee")
+        assert not dialog.broadcast.isHidden()
+        assert not dialog.note.isHidden()
+        assert not dialog.broadcast.isChecked()
+        press("Abort payjoin")(dialog)
+
+    house.answers(when_it_is_answered)
+    shop.press("Abort payjoin")
+    house.until(lambda: "aborted" in shop.line)
+    assert house.network.broadcast == []
+
+
+def test_the_tick_to_broadcast_does_not_survive_an_answer(house: House) -> None:
+    shop, session_id = waiting_for_password(house)
+
+    def when_it_is_answered(dialog: Any) -> None:
+        assert dialog.broadcast.isChecked()
+        get_asyncio_loop().call_soon_threadsafe(lambda: shop.sessions.answer(session_id, password=PASSWORD))
+        house.until(lambda: "they can still complete it" in dialog.question.text())
+        press("Abort payjoin")(dialog)
+
+    house.answers(when_it_is_answered)
+    shop.press("Abort payjoin")
+    house.settle(0.5)
+    assert house.network.broadcast == []
+
+
+def test_a_tick_that_the_user_took_away_stays_away_while_nothing_happens(house: House) -> None:
+    shop, _ = waiting_for_password(house)
+
+    def untick(dialog: Any) -> None:
+        dialog.broadcast.setChecked(False)
+        shop.sessions.changed()
+        house.settle(0.5)
+        press("Abort payjoin")(dialog)
+
+    house.answers(untick)
+    shop.press("Abort payjoin")
+    house.settle(0.5)
+    assert house.network.broadcast == []
+
+
+def test_a_payment_that_comes_under_the_question_leaves_nothing_to_abort(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+
+    def when_it_is_paid(dialog: Any) -> None:
+        offer.complete(shop)
+        house.until(lambda: not dialog.abort.isEnabled())
+        assert dialog.question.text() == "The payment is already on its way."
+        assert dialog.broadcast.isHidden()
+        press("Close")(dialog)
+
+    house.answers(when_it_is_paid)
+    shop.press("Abort payjoin")
+    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+
+
+def test_a_press_just_after_the_session_moved_is_not_taken_for_the_old_question(house: House) -> None:
+    shop, session_id = waiting_for_password(house)
+
+    def at_once(dialog: Any) -> None:
+        shop.parts.deeds.refresh = lambda: None
+        get_asyncio_loop().call_soon_threadsafe(lambda: shop.sessions.answer(session_id, password=PASSWORD))
+        house.until(lambda: shop.line.startswith("Answered"))
+        press("Abort payjoin")(dialog)
+        assert dialog.keep.isEnabled()
+        assert "they can still complete it" in dialog.question.text()
+        press("Keep waiting")(dialog)
+
+    house.answers(at_once)
+    shop.press("Abort payjoin")
+    assert session_id in shop.sessions.ledger.open
+
+
 # In the middle of a step
 
 
