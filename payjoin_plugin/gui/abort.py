@@ -37,7 +37,7 @@ class AbortDialog(WindowModalDialog):
         self.keep.setDefault(True)
         self._look, self._config, self._abort = look, config, abort
         self._shown: tuple[str, str, str | None] | None = None
-        self._has_begun = False
+        self._has_begun = self._is_saving = False
 
         box = QVBoxLayout(self)
         for widget in (self.question, self.broadcast, self.note, self.trouble):
@@ -70,12 +70,19 @@ class AbortDialog(WindowModalDialog):
         self.keep.setText(_("Keep waiting") if reason is None else _("Close"))
         self.abort.setEnabled(reason is None)
 
+    def reject(self) -> None:
+        """Close, by the button, Esc or the window's own X; not while nobody knows yet whether it is aborted."""
+        if not self._is_saving:
+            super().reject()
+
     def succeeded(self) -> None:
         """The abort is on disk."""
+        self._is_saving = False
         self.accept()
 
     def failed(self, sentence: str) -> None:
         """Nothing was aborted."""
+        self._is_saving = False
         self.trouble.setText(sentence)
         self.trouble.setVisible(True)
         self.keep.setText(_("Close"))
@@ -86,7 +93,7 @@ class AbortDialog(WindowModalDialog):
         self.refresh()
         if self._shown != shown:  # the session moved on a moment ago: what is said now was not read yet
             return
-        self._has_begun = True
+        self._has_begun = self._is_saving = True
         for widget in (self.keep, self.abort, self.broadcast):
             widget.setEnabled(False)
         self._abort(self)

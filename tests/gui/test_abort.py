@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from electrum.util import get_asyncio_loop
 from electrum.wallet import Abstract_Wallet
+from PyQt6.QtCore import Qt
+from PyQt6.QtTest import QTest
 
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.log import decode_log
@@ -123,6 +125,38 @@ def test_an_abort_that_cannot_be_saved_says_so_in_the_dialog(house: House) -> No
     shop.wallet.save_db = save_db
     shop.wallet.save_db()
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort()), "Electrum's next save has it"
+
+
+def saving_waits(shop: Resident) -> Callable[[], object]:
+    """The disk is not done until it is released."""
+    released, flush = asyncio.Event(), shop.sessions.store.flush
+
+    async def waits() -> None:
+        await released.wait()
+        await flush()
+
+    shop.sessions.store.flush = waits  # type: ignore[method-assign]
+    return lambda: get_asyncio_loop().call_soon_threadsafe(released.set)
+
+
+@pytest.mark.parametrize("way", ["Esc", "X"])
+def test_the_dialog_cannot_be_left_before_the_abort_is_on_disk(house: House, way: str) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    release = saving_waits(shop)
+
+    def leave(dialog: Any) -> None:
+        press("Abort payjoin")(dialog)
+        house.settle(0.1)
+        QTest.keyClick(dialog, Qt.Key.Key_Escape) if way == "Esc" else dialog.close()
+        house.settle(0.1)
+        assert dialog.isVisible()
+        release()
+        house.until(lambda: not dialog.isVisible())
+
+    house.answers(leave)
+    shop.press("Abort payjoin")
+    assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
 
 
 # The session moves on under the open question
