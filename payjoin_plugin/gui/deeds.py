@@ -76,6 +76,11 @@ class Deeds(QObject):
         for dialog in self._aborting:
             dialog.refresh()
 
+    def close(self) -> None:
+        """Close the open questions."""
+        for dialog in list(self._aborting):
+            dialog.leave()
+
     def _abort(self, dialog: AbortDialog, *, session_id: str) -> None:
         def done(_: None) -> None:
             dialog.succeeded()

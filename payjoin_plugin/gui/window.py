@@ -87,6 +87,7 @@ class WindowParts(QObject, QtEventListener):
             self.history.remove()
         self.panel.remove()
         self.toggle.remove()
+        self.deeds.close()
         self.deeds.deleteLater()
         self.deleteLater()
 

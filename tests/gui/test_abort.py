@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from electrum.util import get_asyncio_loop
 from electrum.wallet import Abstract_Wallet
-from PyQt6.QtCore import Qt
+from PyQt6 import sip
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtTest import QTest
 
 from payjoin_plugin.session.events import Abort, Closed
@@ -157,6 +158,28 @@ def test_the_dialog_cannot_be_left_before_the_abort_is_on_disk(house: House, way
     house.answers(leave)
     shop.press("Abort payjoin")
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
+
+
+@pytest.mark.parametrize("when", ["while it asks", "while it saves"])
+def test_the_question_goes_with_its_window(house: House, when: str) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    release = saving_waits(shop)
+    is_gone: list[bool] = []
+
+    def close_the_window(dialog: Any) -> None:
+        if when == "while it saves":
+            press("Abort payjoin")(dialog)
+            house.settle(0.1)
+        QTimer.singleShot(200, release)
+        house.close_window(shop.window)
+        is_gone.append(sip.isdeleted(dialog) or not dialog.isVisible())
+        if not is_gone[0]:
+            dialog.done(0)
+
+    house.answers(close_the_window)
+    shop.press("Abort payjoin")
+    assert is_gone == [True]
 
 
 # The session moves on under the open question
