@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PREFIX = "plugins.payjoin."
 
+SETTINGS_CHANGED = "payjoin_settings_changed"
+"""The event on Electrum's bus when a window changed a setting; each window shows some of them."""
+
 DAY = 24 * 3600
 """Seconds."""
 

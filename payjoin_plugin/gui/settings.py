@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from electrum.gui.qt.util import Buttons, CancelButton, OkButton, WindowModalDialog
 from electrum.i18n import _
-from electrum.util import UserFacingException, get_asyncio_loop
+from electrum.util import UserFacingException, get_asyncio_loop, trigger_callback
 from PyQt6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -22,7 +22,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..app.settings import PREFIX
+from ..app.settings import PREFIX, SETTINGS_CHANGED
 from .bridge import Bridge
 from .labels import KeyHelpLabel
 from .services import ServiceLists
@@ -132,6 +132,7 @@ class SettingsDialog(WindowModalDialog):
         except UserFacingException as refusal:
             self._refuse(str(refusal))
             return
+        trigger_callback(SETTINGS_CHANGED)
         get_asyncio_loop().call_soon_threadsafe(self._services.keeper.poke)
         super().accept()
 

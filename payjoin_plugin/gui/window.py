@@ -119,6 +119,11 @@ class WindowParts(QObject, QtEventListener):
             self._refresh_soon()
 
     @qt_event_listener
+    def on_event_payjoin_settings_changed(self) -> None:
+        """A setting was changed, maybe in another window."""
+        self._refresh_soon()
+
+    @qt_event_listener
     def on_event_status(self, *_args: object) -> None:
         """The connection came or went."""
         self._refresh_soon()

@@ -46,6 +46,23 @@ def test_the_tick_is_the_setting(house: House, shop: Resident) -> None:
     assert house.plugin.services.settings.offer_in_window is True
 
 
+def test_every_window_shows_the_tick_as_it_was_clicked_in_one(house: House, shop: Resident) -> None:
+    ours, other = shop.parts.toggle.box, house.open("other", 5_000_000).parts.toggle.box
+    for _click in range(2):
+        ours.click()
+        house.until(lambda: other.isChecked() is ours.isChecked())
+
+
+def test_without_the_tick_nothing_is_said_of_what_stands_against_it(house: House, shop: Resident) -> None:
+    house.network.is_online = False
+    shop.parts.toggle.refresh()
+    house.until(lambda: shop.parts.toggle.reason.words == "Electrum is offline.")
+    shop.parts.toggle.box.click()
+    house.until(lambda: not shop.parts.toggle.reason.words)
+    shop.parts.toggle.box.click()
+    house.until(lambda: shop.parts.toggle.reason.words == "Electrum is offline.")
+
+
 def test_a_request_without_an_amount_says_why_it_is_plain(shop: Resident) -> None:
     shop.request(None)
     assert shop.line == "No amount was asked for."

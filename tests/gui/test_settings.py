@@ -47,6 +47,16 @@ def test_each_setting_is_kept_by_save_and_not_before(house: House, dialog: Setti
     assert getattr(house.plugin.services.settings, name) == CHANGED[name] != before
 
 
+def test_the_tick_of_each_window_follows_what_was_saved(house: House) -> None:
+    shop, other = house.open("shop", 5_000_000).with_keys(), house.open("other", 5_000_000)
+    dialog = SettingsDialog(shop.window, house.config, house.plugin.services)
+    dialog.fill("offer_in_window", value=False)
+    dialog.save_button.click()
+    house.until(lambda: not any(resident.parts.toggle.box.isChecked() for resident in (shop, other)))
+    shop.request()
+    assert "pj=" not in shop.tab.URI
+
+
 def test_cancel_changes_nothing(house: House, dialog: SettingsDialog) -> None:
     dialog.fill("minimum_amount", 25_000)
     dialog.reject()
