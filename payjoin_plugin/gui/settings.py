@@ -53,7 +53,9 @@ class Lifetime(QWidget):
 
     def set_seconds(self, seconds: int) -> None:
         """Show a length of time in the longest unit that gives it without a rest."""
-        unit = next((length for length, _words in UNITS if seconds % length == 0), 60)
+        unit = next((length for length, _words in UNITS if seconds % length == 0), 1)
+        if self.unit.findData(unit) < 0:
+            self.unit.addItem(_("seconds"), unit)
         self.unit.setCurrentIndex(self.unit.findData(unit))
         self.number.setValue(seconds // unit)
 
@@ -62,7 +64,35 @@ class Lifetime(QWidget):
         return int(self.number.value() * self.unit.currentData())
 
     def _bound(self) -> None:
-        self.number.setRange(1, 7 * 86400 // self.unit.currentData())
+        unit = self.unit.currentData()
+        self.number.setRange(max(1, 60 // unit), 7 * 86400 // unit)
+
+
+class FeeRate(QDoubleSpinBox):
+    """sat/vB, at least 1. At zero it is automatic: there is nothing between the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setRange(0, 1000)
+        self.setSpecialValueText(_("automatic"))
+        self.editingFinished.connect(self._raise_to_one)
+
+    def set_rate(self, rate: float | None) -> None:
+        """Show a rate with as many digits as it has."""
+        self.setDecimals(max(1, len(str(rate or 0).partition(".")[2])))
+        self.setValue(rate or 0)
+
+    def rate(self) -> float | None:
+        """Return what is shown; None: automatic."""
+        return max(1.0, self.value()) if self.value() else None
+
+    def stepBy(self, steps: int) -> None:  # noqa: N802  # Qt's
+        super().stepBy(steps)
+        self._raise_to_one()
+
+    def _raise_to_one(self) -> None:
+        if 0 < self.value() < 1:
+            self.setValue(1)
 
 
 class SettingsDialog(WindowModalDialog):
@@ -95,6 +125,8 @@ class SettingsDialog(WindowModalDialog):
             self._fields[name] = (value.urls, value.set_urls)
         for name, (_read, fill) in self._fields.items():
             fill(getattr(services.settings, name))
+        self._kept = {name: read() for name, (read, _fill) in self._fields.items()}
+        """What each field would show if nobody had touched it."""
 
         self.trouble = QLabel("")
         self.trouble.setWordWrap(True)
@@ -120,15 +152,16 @@ class SettingsDialog(WindowModalDialog):
         self._fields[name][1](value)
 
     def accept(self) -> None:
-        """Save what is different; stay open and say so where something is refused."""
+        """Save what was edited; stay open and say so where something is refused."""
         if (objection := self.lists.objection()) is not None:
             self._refuse(objection)
             return
         try:
             for name, (read, _fill) in self._fields.items():
                 value = read()
-                if value != getattr(self._services.settings, name):
+                if value != self._kept[name]:
                     self._config.cv.from_key(PREFIX + name).set(value)
+                    self._kept[name] = value
         except UserFacingException as refusal:
             self._refuse(str(refusal))
             return
@@ -217,14 +250,8 @@ class SettingsDialog(WindowModalDialog):
                 "payment counts where that is more. Over the limit there is no payjoin, and the payment stays."
             ),
         )
-        rate = QDoubleSpinBox()
-        rate.setDecimals(1)
-        rate.setRange(0, 1000)
-        rate.setSpecialValueText(_("automatic"))
-        self._fields["max_receiver_fee_rate"] = (
-            lambda: None if rate.value() < 1 else rate.value(),
-            lambda value: rate.setValue(value or 0),
-        )
+        rate = FeeRate()
+        self._fields["max_receiver_fee_rate"] = (rate.rate, rate.set_rate)
         self._labelled(
             _("and at most"),
             rate,

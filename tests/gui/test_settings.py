@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from payjoin_plugin.gui.settings import SettingsDialog
+from payjoin_plugin.gui.settings import FeeRate, SettingsDialog
 from tests.gui.house import House
 
 CHANGED: dict[str, Any] = {
@@ -45,6 +45,55 @@ def test_each_setting_is_kept_by_save_and_not_before(house: House, dialog: Setti
     assert getattr(house.plugin.services.settings, name) == before
     dialog.save_button.click()
     assert getattr(house.plugin.services.settings, name) == CHANGED[name] != before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("session_lifetime", 90), ("session_lifetime", 86401), ("max_receiver_fee_rate", 2.25)],
+)
+def test_save_leaves_what_nobody_edited(house: House, name: str, value: float) -> None:
+    house.config.set_key(f"plugins.payjoin.{name}", value, save=False)
+    shop = house.open("shop", 5_000_000)
+    dialog = SettingsDialog(shop.window, house.config, house.plugin.services)
+    assert dialog.field(name) == value
+    house.config.set_key("plugins.payjoin.minimum_amount", 30_000, save=False)  # by a command, meanwhile
+    dialog.save_button.click()
+    assert getattr(house.plugin.services.settings, name) == value
+    assert house.plugin.services.settings.minimum_amount == 30_000
+
+
+def test_an_edit_that_was_saved_with_a_refused_one_can_be_taken_back(house: House, dialog: SettingsDialog) -> None:
+    relays = dialog.lists.relays.urls()
+    dialog.fill("minimum_amount", 25_000)
+    dialog.lists.relays.set_urls(["nonsense"])
+    dialog.save_button.click()
+    dialog.fill("minimum_amount", 10_000)
+    dialog.lists.relays.set_urls(relays)
+    dialog.save_button.click()
+    assert house.plugin.services.settings.minimum_amount == 10_000
+
+
+@pytest.mark.parametrize(("typed", "rate"), [("0.5", 1), ("0.9", 1), ("1", 1), ("1.5", 1.5), ("0", None)])
+def test_a_rate_below_one_is_one_and_only_zero_is_automatic(
+    dialog: SettingsDialog, typed: str, rate: float | None
+) -> None:
+    dialog.fill("max_receiver_fee_rate", 7)
+    (field,) = dialog.findChildren(FeeRate)
+    field.lineEdit().setText(typed)
+    field.interpretText()
+    field.editingFinished.emit()
+    assert field.value() == (rate or 0)
+    assert dialog.field("max_receiver_fee_rate") == rate
+
+
+def test_the_arrows_of_the_rate_skip_what_is_below_one(dialog: SettingsDialog) -> None:
+    (field,) = dialog.findChildren(FeeRate)
+    dialog.fill("max_receiver_fee_rate", 1.5)
+    shown = []
+    for step in (-1, -1, 1):
+        field.stepBy(step)
+        shown.append(field.value())
+    assert shown == [1, 0, 1]
 
 
 def test_the_tick_of_each_window_follows_what_was_saved(house: House) -> None:
