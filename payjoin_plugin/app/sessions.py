@@ -274,13 +274,13 @@ class WalletSessions(Logger):
     async def decline(self, request_id: str) -> None:
         """Make a request plain for good. Raises UserError where the sender has answered."""
         session = self.ledger.of_request(request_id)
-        if session is not None:
-            if not isinstance(session.state, WaitingForOriginal):
-                said = _("the sender of {} has answered already: see payjoin_abort {}").format(request_id, session.id)
-                raise UserError(f"request_id: {said}")
-            await self.abort(session.id)
+        if session is not None and not isinstance(session.state, WaitingForOriginal):
+            said = _("the sender of {} has answered already: see payjoin_abort {}").format(request_id, session.id)
+            raise UserError(f"request_id: {said}")
         self.store.drop_waiting(request_id)
-        self.store.decline(request_id)
+        self.store.decline(request_id)  # first, for who looks why the session was aborted
+        if session is not None:
+            await self.abort(session.id)
         await self.store.flush()
 
     def answer(self, session_id: str, *, password: str | None) -> None:

@@ -80,6 +80,8 @@ class View:
     trouble: str | None = None
     """What is being tried again, as a sentence."""
     request_id: str = ""
+    declined: bool = False
+    """The user wants the request without payjoin: its session ended as aborted."""
     address: str = ""
     amount_sat: int | None = None
     created_at: int | None = None
@@ -136,6 +138,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         fault=fault_of(session.records),
         trouble=_refusal(sessions, session) or _trouble(runner),
         request_id=created.request_id,
+        declined=sessions.store.is_declined(created.request_id),
         address=created.address,
         amount_sat=created.amount_sat,
         created_at=session.records[0].at,

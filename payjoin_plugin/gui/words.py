@@ -223,10 +223,14 @@ def _aborted(view: View) -> Line:
             return Line(_("Aborted, but the sender completed it: paid."), (Act.SHOW,))
         case PaidBy.ORIGINAL:
             return Line(_("Aborted. Paid by the sender's own payment."), (Act.SHOW,))
+        case PaidBy.OTHER if view.declined:
+            return Line(_("Paid, without payjoin."), (Act.SHOW,))
         case PaidBy.OTHER:
             return Line(_("Aborted. Paid, without payjoin."), (Act.SHOW,))
         case None if view.held is not None:
             return Line(_("Payjoin aborted. The sender's own payment was not broadcast."), (Act.BROADCAST,))
+        case None if view.declined:
+            return Line(_("Without payjoin, as you chose."))
         case None:
             return Line(_("Payjoin aborted. The address can still be paid."))
         case unreachable:

@@ -47,6 +47,8 @@ def test_the_menu_makes_a_request_plain(house: House) -> None:
     assert menu_of(shop, request_id) == {"Abort payjoin": True, "Without payjoin": True, "Payjoin details": True}
     choose(shop, request_id, "Without payjoin")
     house.until(lambda: "pj=" not in shop.tab.URI)
+    assert shop.line == "Without payjoin, as you chose."
+    assert tooltip(shop, request_id) == "Payjoin: Without payjoin, as you chose."
     assert menu_of(shop, request_id) == {"Abort payjoin": False, "Payjoin details": True}
 
 

@@ -60,3 +60,11 @@ def test_what_paid_after_the_end_is_called_what_it_is(
 ) -> None:
     assert line(tmp_path, Status.EXPIRED, paid_by=paid_by) == (expired, (Act.SHOW,))
     assert line(tmp_path, Status.FAILED, paid_by=paid_by, held=HELD) == (f"{FAILED} {failed}", (Act.SHOW,))
+
+
+def test_what_was_declined_is_not_called_aborted(tmp_path: Path) -> None:
+    assert line(tmp_path, Status.ABORTED, declined=True) == ("Without payjoin, as you chose.", ())
+    paid = line(tmp_path, Status.ABORTED, declined=True, paid_by=PaidBy.OTHER, paid_txid="00")
+    assert paid == ("Paid, without payjoin.", (Act.SHOW,))
+    held, acts = line(tmp_path, Status.ABORTED, declined=True, held=HELD)
+    assert (held, acts) == ("Payjoin aborted. The sender's own payment was not broadcast.", (Act.BROADCAST,))
