@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
-from electrum.util import format_satoshis
 
 from ..session.events import Created
 from ..wallet.receiving import why_not, why_unfit
@@ -81,7 +80,9 @@ class Offering:
             return _("No amount was asked for.")
         minimum = self._services.settings.minimum_amount
         if amount_sat < minimum:
-            return _("The amount is below your minimum of {}.").format(f"{format_satoshis(minimum)} BTC")
+            return _("The amount is below your minimum of {}.").format(
+                self._wallet.config.format_amount_and_units(minimum)
+            )
         if requests_at(self._wallet, request.get_address()) - {request.get_id()}:
             # Electrum counts what arrives at an address for each request there, and our own coin would pay another one.
             return _("Another request has the same address.")

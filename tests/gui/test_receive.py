@@ -73,6 +73,15 @@ def test_a_small_request_says_why_it_is_plain(shop: Resident) -> None:
     assert shop.line == "The amount is below your minimum of 0.0001 BTC."
 
 
+def test_the_minimum_is_given_in_the_unit_of_the_window(house: House, shop: Resident) -> None:
+    house.config.set_key("decimal_point", 5, save=False)
+    try:
+        shop.request(5_000)
+        assert shop.line == "The amount is below your minimum of 0.1 mBTC."
+    finally:
+        house.config.set_key("decimal_point", 8, save=False)
+
+
 def test_a_wallet_that_cannot_sign_says_so_beside_the_tick(house: House) -> None:
     house.answers(press("OK"))  # Electrum warns of such wallets
     watching = house.open("watching", text=_public_key("watched"))

@@ -238,7 +238,7 @@ def test_settings_that_are_nonsense_count_as_the_defaults(morning: Aftermath) ->
     assert "pj=" in request["URI"]
     session = morning.shop.session(request["payjoin"]["session_id"])
     assert session["expires_at"] - session["created_at"] == request["expiry"]
-    assert "below your minimum of 0.0001 BTC" in morning.shop.request(9_999)["payjoin"]["unavailable"]
+    assert "below your minimum of 0.1 mBTC" in morning.shop.request(9_999)["payjoin"]["unavailable"]
 
 
 def test_a_session_beside_it_ends_as_a_payjoin(stand: Stand, morning: Aftermath) -> None:

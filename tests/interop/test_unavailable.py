@@ -112,7 +112,7 @@ def test_a_request_that_waits_for_payjoin_can_be_declined(stand: Stand, daemon: 
 @pytest.mark.parametrize(
     ("amount", "reason"),
     [
-        ("0.00009999", "The amount is below your minimum of 0.0001 BTC."),
+        ("0.00009999", "The amount is below your minimum of 0.1 mBTC."),
         (0, "No amount was asked for."),
         (None, "No amount was asked for."),
     ],
