@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from electrum.gui.qt.util import Buttons, CancelButton, OkButton, WindowModalDialog, WWLabel, getSaveFileName
 from electrum.i18n import _
 from electrum.version import ELECTRUM_VERSION
+from PyQt6 import sip
 from PyQt6.QtCore import QItemSelectionModel, Qt, QTimer
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import (
@@ -91,6 +92,7 @@ class SessionsWindow(QDialog):
         self.detail = DetailPane(window, sessions, deeds)
         self.empty = WWLabel(self._why_empty())
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty.setTextFormat(Qt.TextFormat.PlainText)
         self.empty.setMargin(40)
         self._lay_out()
 
@@ -189,9 +191,11 @@ class SessionsWindow(QDialog):
         def load() -> list[Row]:
             return [row_of(self._sessions, session_id) for session_id in self._sessions.store.session_ids()]
 
-        self._bridge.run(asyncio.to_thread(load), self._loaded)
+        self._bridge.run(asyncio.to_thread(load), self._loaded, self._not_loaded)
 
     def _loaded(self, rows: list[Row]) -> None:
+        if sip.isdeleted(self):
+            return  # closed while it was loading
         self._has_loaded = True
         self._was_open = set(self._sessions.ledger.open)
         self.model.put(rows)
@@ -200,6 +204,12 @@ class SessionsWindow(QDialog):
         self._choose()
         self._show_or_explain()
         self._select_wanted()
+
+    def _not_loaded(self, sentence: str) -> None:
+        if sip.isdeleted(self):
+            return
+        self.empty.setText(_("The sessions could not be loaded: {}").format(sentence))
+        self._pages.setCurrentIndex(0)
 
     def _show_or_explain(self) -> None:
         is_sound = self._sessions.store.unreadable is None

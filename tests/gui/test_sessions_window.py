@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PyQt6.QtCore import QCoreApplication
 
-from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show
+from payjoin_plugin.gui import sessions as sessions_window
+from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show, row_of
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.status import Status
 from tests.gui.house import House, Resident, press
@@ -110,3 +113,39 @@ def test_the_window_leads_to_the_settings(house: House) -> None:
     seen = house.answers(press("Cancel"))
     window.settings.click()
     assert seen[0].title == "Payjoin settings"
+
+
+def test_a_window_that_is_closed_while_it_loads_tells_electrum_of_no_fault(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    faults: list[object] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *fault: faults.append(fault))
+    may_load = threading.Event()
+
+    def slow(*args: Any) -> Row:
+        may_load.wait(5)
+        return row_of(*args)
+
+    monkeypatch.setattr(sessions_window, "row_of", slow)
+    shop.parts.show_sessions(None)
+    shop.parts._window_of_sessions.close()
+    house.settle(0.2)
+    may_load.set()
+    house.settle(0.5)
+    assert faults == []
+
+
+def test_what_keeps_the_sessions_from_loading_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+
+    def failing(*_args: Any) -> Row:
+        raise KeyError("gone <b>")
+
+    monkeypatch.setattr(sessions_window, "row_of", failing)
+    shop.parts.show_sessions(None)
+    window = shop.parts._window_of_sessions
+    house.until(window.empty.isVisible)
+    assert window.empty.text() == "The sessions could not be loaded: 'gone <b>'"
