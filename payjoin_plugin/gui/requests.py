@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import QMenu
 from ..app.view import View, view_of, view_of_request
 from ..session.status import Status
 from .words import line_of, why_no_abort
+from .wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -95,16 +96,17 @@ class RequestMarks:
         return not held or self._window.question(self._warning(held), title=_("Delete requests"))
 
     def _delete_expired(self, original: object) -> list[str]:
-        now = int(time.time())
-        held = [
-            view
-            for request in self._sessions.wallet.get_unpaid_requests()
-            if request.has_expired()
-            and (view := self._held(request.get_id())) is not None
-            and (view.expires_at or 0) <= now
-        ]
-        if held and not self._window.question(self._warning(held), title=_("Delete expired requests")):
-            return []
+        with own_fault("delete_expired_requests"):
+            now = int(time.time())
+            held = [
+                view
+                for request in self._sessions.wallet.get_unpaid_requests()
+                if request.has_expired()
+                and (view := self._held(request.get_id())) is not None
+                and (view.expires_at or 0) <= now
+            ]
+            if held and not self._window.question(self._warning(held), title=_("Delete expired requests")):
+                return []
         return original()  # type: ignore[operator]  # Electrum's method
 
     def _held(self, request_id: str) -> View | None:

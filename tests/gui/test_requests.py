@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from electrum.gui.qt.request_list import ROLE_KEY
+from electrum.invoices import Request
 from PyQt6.QtWidgets import QMenu
 
+from payjoin_plugin.gui import requests as marks
 from tests.gui.house import House, Resident, press
 from tests.wallet.wallets import PASSWORD
 
@@ -75,3 +80,17 @@ def test_deleting_a_request_that_nobody_answered_asks_nothing(house: House) -> N
     request_id = shop.request()
     shop.tab.request_list.delete_requests([request_id])
     assert shop.wallet.get_request(request_id) is None
+
+
+def test_a_fault_of_ours_does_not_keep_expired_requests_from_being_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    request_id = shop.request()
+
+    def failing(*_args: Any) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(Request, "has_expired", lambda _request: True)
+    monkeypatch.setattr(marks, "view_of", failing)
+    assert shop.wallet.delete_expired_requests() == [request_id]
