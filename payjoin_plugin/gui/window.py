@@ -78,6 +78,7 @@ class WindowParts(QObject, QtEventListener):
         self.bridge.close()
         self._wraps.remove()
         self.window.wallet_menu.removeAction(self._menu_action)
+        self._menu_action.deleteLater()
         if self._window_of_sessions is not None:
             self._window_of_sessions.close()
             self._window_of_sessions = None
