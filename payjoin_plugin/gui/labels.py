@@ -5,10 +5,17 @@ The height of a label that wraps depends on its width, and Electrum's receive ta
 
 from __future__ import annotations
 
+from html import escape
+
 from electrum.gui.qt.util import HelpLabel
 from PyQt6.QtCore import QSize, Qt
 from PyQt6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PyQt6.QtWidgets import QLabel, QSizePolicy
+
+
+def plain_tooltip(text: str) -> str:
+    """Return what a tooltip shows as `text`. It has no plain format: it takes what looks like HTML for HTML."""
+    return "<qt>" + escape(text).replace("\n", "<br>") + "</qt>" if "<" in text else text
 
 
 class StillLabel(QLabel):
@@ -53,7 +60,7 @@ class LineLabel(QLabel):
     def _fit(self) -> None:
         fitting = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
         self.setText(fitting)
-        self.setToolTip(self.words if fitting != self.words else "")
+        self.setToolTip(plain_tooltip(self.words) if fitting != self.words else "")
 
 
 class KeyHelpLabel(HelpLabel):

@@ -27,7 +27,7 @@ from ..app.offering import request_made_in_window
 from ..app.settings import SETTINGS_CHANGED
 from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
-from .labels import LineLabel, StillLabel
+from .labels import LineLabel, StillLabel, plain_tooltip
 from .words import Act, Line, act_words, line_of, next_change
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class StatusPanel(QWidget):
         self._countdown.stop()
         left = max(0, (self._view.expires_at or 0) - int(time.time())) if self._view is not None else 0
         self.label.setText("\n".join((self._line.said(left), *self._notes)))
-        self.label.setToolTip(self.label.text() if self._is_too_long() else self._line.hint)
+        self.label.setToolTip(plain_tooltip(self.label.text()) if self._is_too_long() else self._line.hint)
         if self._view is None or self._view.status is not Status.ACTIVE:
             return
         if left == 0:

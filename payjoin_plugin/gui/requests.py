@@ -14,6 +14,7 @@ from PyQt6.QtWidgets import QMenu
 
 from ..app.view import View, view_of, view_of_request
 from ..session.status import Status
+from .labels import plain_tooltip
 from .words import line_of, why_no_abort
 from .wraps import own_fault
 
@@ -88,7 +89,7 @@ class RequestMarks:
         known = self._tooltips.get(session_id)
         if known is None or known[0][0] is not stands[0] or known[0][1] is not stands[1]:
             line = line_of(view_of(self._sessions, session_id), self._window.config)
-            known = self._tooltips[session_id] = (stands, _("Payjoin: {}").format(line.text))
+            known = self._tooltips[session_id] = (stands, plain_tooltip(_("Payjoin: {}").format(line.text)))
         return known[1]
 
     def _may_delete(self, request_ids: Iterable[str]) -> bool:

@@ -19,6 +19,7 @@ from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from ..app.view import head_of
 from ..errors import UnreadableLog
 from ..session.status import Stage, Status, stage_of
+from .labels import plain_tooltip
 from .words import short_status, time_left
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class SessionModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(self._shown[index.row()], Column(index.column()))
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == Column.DESCRIPTION:
-            return self._shown[index.row()].description
+            return plain_tooltip(self._shown[index.row()].description)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
         return None

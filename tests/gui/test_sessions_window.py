@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PyQt6.QtCore import QCoreApplication
+from PyQt6.QtCore import QCoreApplication, Qt
 
 from payjoin_plugin.gui import sessions as sessions_window
 from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show, row_of
@@ -149,3 +149,11 @@ def test_what_keeps_the_sessions_from_loading_is_said(house: House, monkeypatch:
     window = shop.parts._window_of_sessions
     house.until(window.empty.isVisible)
     assert window.empty.text() == "The sessions could not be loaded: 'gone <b>'"
+
+
+def test_a_description_is_not_read_as_html_in_its_tooltip(house: House) -> None:
+    model = SessionModel(QCoreApplication.instance(), house.config)
+    said = {"<img src='file:///x'>\nb": "<qt>&lt;img src=&#x27;file:///x&#x27;&gt;<br>b</qt>", "A & B": "A & B"}
+    for description, tooltip in said.items():
+        model.put([Row("s", 1, description, 0, Status.ACTIVE, None, 0, "")])
+        assert model.data(model.index(0, Column.DESCRIPTION), Qt.ItemDataRole.ToolTipRole) == tooltip
