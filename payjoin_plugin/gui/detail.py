@@ -10,10 +10,10 @@ from electrum.gui.qt.util import WWLabel
 from electrum.i18n import _
 from electrum.util import format_time
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QGridLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View, view_of
-from .labels import LineLabel
+from .labels import LineLabel, one_line
 from .words import Act, act_words, line_of, sat, why_no_abort
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ class DetailPane(QWidget):
         super().__init__()
         self._window, self._sessions, self._deeds = window, sessions, deeds
         self.session_id: str | None = None
-        self.title = QLabel("")
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title = LineLabel()
         font = self.title.font()
         font.setBold(True)
         self.title.setFont(font)
-        self.title.setWordWrap(True)
         self.address = LineLabel()
         self.line, self.money = WWLabel(""), WWLabel("")
         for label in (self.line, self.money):
@@ -84,7 +82,7 @@ class DetailPane(QWidget):
         request = self._sessions.wallet.get_request(view.request_id)
         name = (request.get_message() if request is not None else "") or _("Request")
         amount = self._window.config.format_amount_and_units(view.amount_sat) if view.amount_sat else ""
-        self.title.setText(" · ".join(part for part in (name, amount) if part))
+        self.title.say(" · ".join(part for part in (one_line(name, 30), amount) if part))
         self.address.say(view.address)
         self.line.setText(line.said(max(0, (view.expires_at or 0) - int(time.time()))))
         self.money.setText(self._money(view))

@@ -12,10 +12,21 @@ from PyQt6.QtCore import QSize, Qt
 from PyQt6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PyQt6.QtWidgets import QLabel, QSizePolicy
 
+UNWRAPPED = 150
+"""Characters in a tooltip that need no wrapping."""
+
 
 def plain_tooltip(text: str) -> str:
-    """Return what a tooltip shows as `text`. It has no plain format: it takes what looks like HTML for HTML."""
-    return "<qt>" + escape(text).replace("\n", "<br>") + "</qt>" if "<" in text else text
+    """Return what a tooltip shows as `text`. It takes what looks like HTML for HTML, and wraps nothing else."""
+    if "<" not in text and len(text) <= UNWRAPPED:
+        return text
+    return "<qt>" + escape(text).replace("\n", "<br>") + "</qt>"
+
+
+def one_line(text: str, most: int) -> str:
+    """Return a text of any length and number of lines as one line of at most that many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 class StillLabel(QLabel):

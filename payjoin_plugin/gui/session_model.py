@@ -19,7 +19,7 @@ from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from ..app.view import head_of
 from ..errors import UnreadableLog
 from ..session.status import Stage, Status, stage_of
-from .labels import plain_tooltip
+from .labels import one_line, plain_tooltip
 from .words import short_status, time_left
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class SessionModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(self._shown[index.row()], Column(index.column()))
         if role == Qt.ItemDataRole.ToolTipRole and index.column() == Column.DESCRIPTION:
-            return plain_tooltip(self._shown[index.row()].description)
+            return plain_tooltip(one_line(self._shown[index.row()].description, 500))
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(index.column())
         return None
@@ -193,7 +193,7 @@ class SessionModel(QAbstractTableModel):
             case Column.DATE:
                 return format_time(row.created_at) if row.created_at else NOTHING
             case Column.DESCRIPTION:
-                return row.description
+                return one_line(row.description, 200)
             case Column.AMOUNT:
                 return self._config.format_amount(row.amount_sat) if row.amount_sat else NOTHING
             case Column.STATUS:

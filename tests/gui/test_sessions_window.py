@@ -153,7 +153,21 @@ def test_what_keeps_the_sessions_from_loading_is_said(house: House, monkeypatch:
 
 def test_a_description_is_not_read_as_html_in_its_tooltip(house: House) -> None:
     model = SessionModel(QCoreApplication.instance(), house.config)
-    said = {"<img src='file:///x'>\nb": "<qt>&lt;img src=&#x27;file:///x&#x27;&gt;<br>b</qt>", "A & B": "A & B"}
+    said = {"<img src='file:///x'>": "<qt>&lt;img src=&#x27;file:///x&#x27;&gt;</qt>", "A & B": "A & B"}
     for description, tooltip in said.items():
         model.put([Row("s", 1, description, 0, Status.ACTIVE, None, 0, "")])
         assert model.data(model.index(0, Column.DESCRIPTION), Qt.ItemDataRole.ToolTipRole) == tooltip
+
+
+@pytest.mark.parametrize("description", ["x" * 3000, "line\n" * 300, "lorem ipsum " * 300])
+def test_no_description_makes_the_window_larger(house: House, description: str) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    request_id = shop.request()
+    shop.wallet.get_request(request_id).message = description
+    window = open_window(shop, shop.session_of(request_id))
+    house.settle(0.2)
+    assert (window.width(), window.height()) == (1000, 520)
+    assert window.minimumSizeHint().height() <= 520
+    assert window.detail.title.text().endswith("… · 0.001 BTC")
+    (row,) = shown(window)
+    assert "\n" not in row
