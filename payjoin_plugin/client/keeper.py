@@ -70,9 +70,10 @@ class KeyKeeper:
 
     async def refresh(self) -> None:
         """Fetch the keys of the first directory that gives them, unless those at hand are fresh."""
-        before = self.current()
+        # Where other directories were set meanwhile, their keys may be at hand: then only the trouble has gone.
+        before, had_trouble = self.current(), self.trouble is not None
         self.trouble = await self._try_directories()
-        if self.trouble is not None or self.current() != before:
+        if self.trouble is not None or had_trouble or self.current() != before:
             self._changed()
 
     async def _try_directories(self) -> TransientError | None:

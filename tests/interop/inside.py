@@ -79,15 +79,16 @@ class Inside:
             made(this, *args, **parts)
             for part, name in (("_mail", "poll"), ("_mail", "answer"), ("_wallet", "look_up"), ("_wallet", "sign")):
                 setattr(this, part, Watched(getattr(this, part), name, self._after(this, name)))
+            this._checks._wallet = this._wallet
             this._store = Watched(this._store, "flush", self._after(this, "flush"))
 
         async def step(this: Any, state: Any) -> Any:
             await self._hold(this.session.id, last_event(this.session))
             return await stepped(this, state)
 
-        async def after_the_end(this: Any, session: Any) -> None:
+        async def after_the_end(this: Any, session: Any, *more: Any) -> None:
             await self._hold(session.id, last_event(session))
-            await without_payjoin(this, session)
+            await without_payjoin(this, session, *more)
 
         def record(this: Any, session: Any, event: Any, **more: Any) -> bool:
             done: bool = recorded(this, session, event, **more)
