@@ -78,7 +78,8 @@ def test_it_is_over_for_good(aborted: dict[tuple[str, bool], Aborted], *, moment
     assert (session["stage"], session["reason"]) == (None, None)
     assert [event["event"] for event in session["events"]].index("Closed") == len(session["events"]) - 1
     again = receiver.rpc("payjoin_abort", session_id=session_id)
-    assert {**again, "confirmations": None} == {**one.row, "confirmations": None}
+    what_the_chain_says = {"confirmations": None, "received_sat": None}
+    assert again | what_the_chain_says == one.row | what_the_chain_says
     request = receiver.get_request(one.held.request["request_id"])
     assert request["URI"] == request["payjoin"]["plain_uri"]
 
