@@ -40,6 +40,8 @@ class Deeds(QObject):
         self.foreseen: dict[str, Share] = {}
         """What answering would add and cost, by session, as far as it was asked for."""
         self._aborting: list[AbortDialog] = []
+        self._asked: set[str] = set()
+        """The sessions about whose answer a question is open, or on its way."""
 
     def do(self, act: Act, session_id: str) -> None:
         """Do what a button says."""
@@ -102,8 +104,22 @@ class Deeds(QObject):
             self._answer(session_id, password)
 
     def answer(self, session_id: str) -> None:
-        """Say what answering adds and costs, and answer."""
-        self._bridge.run(self._foresee(session_id), partial(self._ask_to_answer, session_id), self._window.show_error)
+        """Say what answering adds and costs, and answer. One question at a time: a button can be clicked twice."""
+        if session_id in self._asked:
+            return
+        self._asked.add(session_id)
+
+        def ask(share: Share | None) -> None:
+            try:
+                self._ask_to_answer(session_id, share)
+            finally:
+                self._asked.discard(session_id)
+
+        def failed(sentence: str) -> None:
+            self._asked.discard(session_id)
+            self._window.show_error(sentence)
+
+        self._bridge.run(self._foresee(session_id), ask, failed)
 
     def answer_anyway(self, session_id: str) -> None:
         """Answer though the sender's coins were seen spent elsewhere."""
@@ -197,7 +213,7 @@ class Deeds(QObject):
 
     def _ask_to_answer(self, session_id: str, share: Share | None) -> None:
         if share is None:
-            self._window.show_error(_("There is nothing to answer now."))
+            self._show_why_not(session_id, _("There is nothing to answer now."))
             return
         amounts = self._window.config.format_amount_and_units
         question = _(
@@ -214,7 +230,9 @@ class Deeds(QObject):
             self._answer_with_password(session_id)
 
     def _answer_with_password(self, session_id: str) -> None:
-        if not self._sessions.electrum.locked():
+        if not view_of(self._sessions, session_id).is_active:
+            self._show_why_not(session_id)
+        elif not self._sessions.electrum.locked():
             self._answer(session_id, None)
         elif (password := self._password()) is not None:
             self._answer(session_id, password)
@@ -223,7 +241,16 @@ class Deeds(QObject):
         async def answer() -> None:
             self._sessions.answer(session_id, password=password)
 
-        self._bridge.run(answer(), lambda _: self._changed(), self._window.show_error)
+        self._bridge.run(answer(), lambda _: self._changed(), partial(self._show_why_not, session_id))
+
+    def _show_why_not(self, session_id: str, sentence: str = "") -> None:
+        """Say why nothing was answered: `sentence`, unless the session moved on under the question."""
+        view = view_of(self._sessions, session_id)
+        if not view.is_active:
+            sentence = _("This payjoin has ended meanwhile.")
+        elif view.answered:
+            sentence = _("This payjoin was answered meanwhile.")
+        self._window.show_error(sentence)
 
     def _password(self) -> str | None:
         """Ask until the password is right or the user gives up."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from electrum.transaction import Transaction
 
 from payjoin_plugin.session.events import Closed, Failure
 from tests.gui.house import House, Offer, Resident, press
-from tests.wallet.wallets import PASSWORD, pay, see_in_mempool
+from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
 
 ASK = "plugins.payjoin.ask_before_contributing"
 
@@ -123,6 +124,72 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
     house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
     assert "one of your coins is shown to them, and the payment may never come" in asked[0].text
     offer.answer()
+
+
+# Answers
+
+
+def asking(house: House, *coins: int) -> tuple[Resident, str]:
+    """A shop whose owner wants to be asked before each answer, and is."""
+    house.config.set_key(ASK, value=True, save=False)
+    shop = house.open("shop", *coins).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.sender().offer(shop)
+    house.until(lambda: "Answer…" in shop.buttons)
+    return shop, session_id
+
+
+def test_a_double_click_asks_once(house: House) -> None:
+    shop, _ = asking(house, 5_000_000)
+    asked = house.answers(press("&Yes"), press("&Yes"), press("OK"))
+    shop.press("Answer…")
+    shop.press("Answer…")
+    house.until(lambda: shop.line.startswith("Answered"))
+    house.settle(0.3)
+    assert [dialog.title for dialog in asked] == ["Answer the sender"]
+
+
+def test_after_a_no_it_can_be_asked_again(house: House) -> None:
+    shop, _ = asking(house, 5_000_000)
+    asked = house.answers(press("&No"), press("&Yes"))
+    shop.press("Answer…")
+    house.until(lambda: asked)
+    house.settle(0.2)
+    shop.press("Answer…")
+    house.until(lambda: shop.line.startswith("Answered"))
+
+
+@pytest.mark.parametrize("end", ["aborted", "deleted"])
+def test_a_yes_to_a_session_that_has_ended_says_so(house: House, end: str) -> None:
+    shop, session_id = asking(house, 5_000_000)
+
+    def late(dialog: Any) -> None:
+        if end == "aborted":
+            run(shop.sessions.abort(session_id))
+        else:
+            shop.wallet.delete_request(shop.tab.request_list.get_current_key())
+        press("&Yes")(dialog)
+
+    asked = house.answers(late, press("OK"))
+    shop.press("Answer…")
+    house.until(lambda: len(asked) == 2)
+    assert asked[1].text == "This payjoin has ended meanwhile."
+
+
+def test_a_password_for_a_session_that_has_ended_says_so(house: House) -> None:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+
+    def late(dialog: Any) -> None:
+        run(shop.sessions.abort(session_id))
+        press("OK", password=PASSWORD)(dialog)
+
+    asked = house.answers(late, press("OK"))
+    shop.press("Unlock and answer")
+    house.until(lambda: len(asked) == 2)
+    assert asked[1].text == "This payjoin has ended meanwhile."
 
 
 # What failed
