@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from electrum.gui.qt.util import line_dialog
 from electrum.i18n import _
+from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -35,6 +36,9 @@ ROWS = 4
 class ServiceList(QWidget):
     """One list. Its order is the order of preference."""
 
+    refused = pyqtSignal()
+    """`trouble` says why an address was refused."""
+
     def __init__(self, name: str, words: str, help_text: str, *, check: Callable[[str], str | None]) -> None:
         """`check(url)` returns why an address is refused, or None."""
         super().__init__()
@@ -51,6 +55,7 @@ class ServiceList(QWidget):
         self.table.verticalHeader().setDefaultSectionSize(round(1.5 * self.table.fontMetrics().lineSpacing()))
         self.table.setFixedHeight(round(ROWS * 1.5 * self.table.fontMetrics().lineSpacing()) + 6)
         self.trouble = QLabel("")
+        self.trouble.setTextFormat(Qt.TextFormat.PlainText)
         self.trouble.setWordWrap(True)
         self.trouble.setVisible(False)
         self.add_button, self.remove_button, self.up_button = (
@@ -132,6 +137,7 @@ class ServiceList(QWidget):
     def _refuse(self, sentence: str) -> bool:
         self.trouble.setText(sentence)
         self.trouble.setVisible(True)
+        self.refused.emit()
         return False
 
     def _ask(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from electrum.gui.qt.util import Buttons, CancelButton, OkButton, WindowModalDialog
 from electrum.i18n import _
 from electrum.util import UserFacingException, get_asyncio_loop, trigger_callback
+from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -25,7 +26,7 @@ from PyQt6.QtWidgets import (
 from ..app.settings import PREFIX, SETTINGS_CHANGED
 from .bridge import Bridge
 from .labels import KeyHelpLabel
-from .services import ServiceLists
+from .services import ServiceList, ServiceLists
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
@@ -129,18 +130,22 @@ class SettingsDialog(WindowModalDialog):
         """What each field would show if nobody had touched it."""
 
         self.trouble = QLabel("")
+        self.trouble.setTextFormat(Qt.TextFormat.PlainText)
         self.trouble.setWordWrap(True)
         self.trouble.setVisible(False)
-        scroll = QScrollArea()
-        scroll.setWidget(inner)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.scroll = QScrollArea()
+        self.scroll.setWidget(inner)
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        for service_list in (self.lists.directories, self.lists.relays):
+            # Once there is room for the sentence: it has just been shown.
+            service_list.refused.connect(self._show_refusal, Qt.ConnectionType.QueuedConnection)
         box = QVBoxLayout(self)
-        box.addWidget(scroll, 1)
+        box.addWidget(self.scroll, 1)
         box.addWidget(self.trouble)
         self.save_button = OkButton(self, _("Save"))
         box.addLayout(Buttons(CancelButton(self), self.save_button))
-        self.resize(760, 640)
+        self.resize(760, 680)
         self.finished.connect(self._bridge.close)
 
     def field(self, name: str) -> Any:
@@ -172,6 +177,12 @@ class SettingsDialog(WindowModalDialog):
     def _refuse(self, sentence: str) -> None:
         self.trouble.setText(sentence)
         self.trouble.setVisible(True)
+
+    def _show_refusal(self) -> None:
+        """Scroll to why an address was refused."""
+        service_list = self.sender()
+        if isinstance(service_list, ServiceList):
+            self.scroll.ensureWidgetVisible(service_list.trouble)
 
     # The fields
 
@@ -214,7 +225,7 @@ class SettingsDialog(WindowModalDialog):
         by_itself.setChecked(True)
         choice = QWidget()
         column = QVBoxLayout(choice)  # in some languages a row would be wider than the dialog
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(20, 0, 0, 0)
         column.addWidget(by_itself)
         column.addWidget(ask)
         self._fields["ask_before_contributing"] = (
@@ -278,6 +289,9 @@ class SettingsDialog(WindowModalDialog):
         row = self._grid.rowCount()
         field.setToolTip(help_text)
         self._grid.addWidget(KeyHelpLabel(words, help_text), row, 0)
-        self._grid.addWidget(field, row, 1, 1, 2 if wide else 1)
+        if wide:  # below its words, with all the room there is
+            self._grid.addWidget(field, row + 1, 0, 1, 3)
+        else:
+            self._grid.addWidget(field, row, 1)
         if unit is not None:
             self._grid.addWidget(QLabel(unit), row, 2)

@@ -130,6 +130,20 @@ def test_an_address_that_cannot_be_is_refused_with_a_sentence(dialog: SettingsDi
     assert why in relays.trouble.text()
 
 
+@pytest.mark.parametrize("name", ["directories", "relays"])
+def test_a_refusal_is_scrolled_to(house: House, dialog: SettingsDialog, name: str) -> None:
+    dialog.resize(500, 300)
+    house.settle()
+    service_list = getattr(dialog.lists, name)
+    assert not service_list.add("http://relay.example")
+    house.settle()
+    trouble, seen = service_list.trouble, dialog.scroll.viewport()
+    top = trouble.mapTo(seen, trouble.rect().topLeft()).y()
+    assert top >= 0
+    assert top + trouble.height() <= seen.height()
+    assert trouble.height() >= trouble.heightForWidth(trouble.width())
+
+
 def test_a_relay_of_the_directorys_operator_is_refused(dialog: SettingsDialog) -> None:
     dialog.lists.directories.set_urls(["https://payjo.in"])
     assert not dialog.lists.relays.add("https://relay.payjo.in")
