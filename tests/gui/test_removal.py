@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,7 +77,8 @@ def is_ours(thing: object) -> bool:
 
 
 def listeners() -> list[object]:
-    """What of ours Electrum's bus calls."""
+    """What of ours Electrum's bus calls. It holds it weakly: what earlier tests left is not there once it is collected."""
+    gc.collect()
     return [
         callback
         for callbacks in callback_mgr._wcallbacks.values()
