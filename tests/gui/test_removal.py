@@ -77,7 +77,7 @@ def is_ours(thing: object) -> bool:
 
 
 def listeners() -> list[object]:
-    """What of ours Electrum's bus calls. It holds it weakly: what earlier tests left is not there once it is collected."""
+    """What of ours Electrum's bus calls. It holds it weakly: what earlier tests left goes when it is collected."""
     gc.collect()
     return [
         callback
