@@ -29,8 +29,8 @@ class HistoryMarks:
 
     def __init__(self, window: ElectrumWindow, finder: Finder, icon: QIcon) -> None:
         self._window, self._finder, self._icon = window, finder, icon
-        self._known: dict[tuple[str, int], str | None] = {}
-        """What is said of a transaction; None of one that is no payjoin. That can change with its height alone."""
+        self._known: dict[tuple[str, int, str], str | None] = {}
+        """What is said of a transaction at a height, in a unit of amounts; None of one that is no payjoin."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Stand before the model's answers to its view, which asks for the rows on screen and no others."""
@@ -56,9 +56,10 @@ class HistoryMarks:
         txid, height = item.get("txid"), item.get("height", 0)
         if txid is None or item.get("lightning"):
             return None
-        if (txid, height) not in self._known:
-            self._known[txid, height] = self._look(txid)
-        return self._known[txid, height]
+        key = (txid, height, self._window.config.format_amount_and_units(1))
+        if key not in self._known:
+            self._known[key] = self._look(txid)
+        return self._known[key]
 
     def _look(self, txid: str) -> str | None:
         tx = self._window.wallet.adb.get_transaction(txid)

@@ -12,7 +12,8 @@ from PyQt6.QtCore import QSignalBlocker
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QMenu
 
-from ..app.view import View, view_of, view_of_request
+from ..app.view import View, head_of, view_of, view_of_request
+from ..errors import UnreadableLog
 from ..session.status import Status
 from .labels import plain_tooltip
 from .words import line_of, why_no_abort
@@ -32,8 +33,8 @@ class RequestMarks:
     def __init__(self, window: ElectrumWindow, sessions: WalletSessions, deeds: Deeds, icon: QIcon) -> None:
         self._window, self._sessions, self._deeds, self._icon = window, sessions, deeds, icon
         self._list = window.receive_tab.request_list
-        self._tooltips: dict[str, tuple[tuple[object, object], str]] = {}
-        """Session → what it stood at when its tooltip was made, and the tooltip."""
+        self._tooltips: dict[str, tuple[object, object, str]] = {}
+        """Session → its state and what else its tooltip was made from, and the tooltip."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Mark the rows whenever Electrum fills the list, and stand before deletions."""
@@ -84,13 +85,29 @@ class RequestMarks:
 
     def _tooltip(self, session_id: str) -> str:
         session = self._sessions.ledger.open.get(session_id)
-        runner = self._sessions.live.runners.get(session_id)
-        stands = (session.state if session is not None else None, runner.waiting if runner is not None else None)
+        state, circumstances = session.state if session is not None else None, self._circumstances(session_id)
         known = self._tooltips.get(session_id)
-        if known is None or known[0][0] is not stands[0] or known[0][1] is not stands[1]:
+        if known is None or known[0] is not state or known[1] != circumstances:
             line = line_of(view_of(self._sessions, session_id), self._window.config)
-            known = self._tooltips[session_id] = (stands, plain_tooltip(_("Payjoin: {}").format(line.text)))
-        return known[1]
+            known = (state, circumstances, plain_tooltip(_("Payjoin: {}").format(line.text)))
+            self._tooltips[session_id] = known
+        return known[2]
+
+    def _circumstances(self, session_id: str) -> object:
+        """Return what a view is made from besides the state. Nothing is replayed: each repaint asks for every row."""
+        sessions, runner = self._sessions, self._sessions.live.runners.get(session_id)
+        try:
+            head = head_of(sessions, session_id)
+        except UnreadableLog:
+            return None
+        return (
+            head.status,
+            sessions.wallet.adb.get_address_history(head.created.address),
+            (runner.waiting, runner.answered_elsewhere) if runner is not None else None,
+            session_id in sessions.double_spends.seen,
+            sessions.electrum.is_current(),
+            self._window.config.format_amount_and_units(1),
+        )
 
     def _may_delete(self, request_ids: Iterable[str]) -> bool:
         held = [view for request_id in request_ids if (view := self._held(request_id)) is not None]

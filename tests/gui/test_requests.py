@@ -94,3 +94,30 @@ def test_a_fault_of_ours_does_not_keep_expired_requests_from_being_deleted(
     monkeypatch.setattr(Request, "has_expired", lambda _request: True)
     monkeypatch.setattr(marks, "view_of", failing)
     assert shop.wallet.delete_expired_requests() == [request_id]
+
+
+def test_a_tooltip_follows_the_chain_after_the_end(house: House) -> None:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    request_id = shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    house.answers(press("Abort payjoin", tick=False))
+    shop.press("Abort payjoin")
+    house.until(lambda: "was not broadcast" in tooltip(shop, request_id))
+    offer.pay_plainly(shop)
+    house.until(lambda: tooltip(shop, request_id) == "Payjoin: Aborted. Paid by the sender's own payment.")
+
+
+def test_the_history_tells_amounts_in_the_unit_of_now(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Answered" in shop.line)
+    item = {"txid": offer.complete(shop).txid()}
+    history = shop.parts.history
+    assert " BTC and received" in history._said(item)
+    house.config.BTC_AMOUNTS_DECIMAL_POINT = 5
+    try:
+        assert " mBTC and received" in history._said(item)
+    finally:
+        house.config.BTC_AMOUNTS_DECIMAL_POINT = 8
