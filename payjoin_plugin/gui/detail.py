@@ -71,6 +71,16 @@ class DetailPane(QWidget):
         self.session_id = session_id
         self.refresh()
 
+    def clear(self) -> None:
+        """Show none."""
+        self.session_id = None
+        for label in (self.title, self.address):
+            label.say("")
+        for text in (self.line, self.money):
+            text.setText("")
+        self.timeline.setPlainText("")
+        self.refresh()
+
     def refresh(self) -> None:
         """Show the session as it stands now."""
         if self.session_id is None:

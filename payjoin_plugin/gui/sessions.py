@@ -229,15 +229,18 @@ class SessionsWindow(QDialog):
 
     def _choose(self) -> None:
         self.model.choose(self.show_box.currentData(), self.search.text())
+        # One that leaves the list by itself, since it was paid, stays: somebody is watching it.
+        if self.detail.session_id is not None and self.model.row_number(self.detail.session_id) is None:
+            self.detail.clear()
 
     def _select_wanted(self) -> None:
         if self._wanted is not None and self.model.row_number(self._wanted) is None:
             self.search.clear()
             self.show_box.setCurrentIndex(self.show_box.findData(Show.ALL))
-        number = self.model.row_number(self._wanted) if self._wanted is not None else None
-        if number is None and self.model.rowCount():
+        wanted, self._wanted = self._wanted or self.detail.session_id, None
+        number = self.model.row_number(wanted) if wanted is not None else None
+        if number is None and self.detail.session_id is None and self.model.rowCount():
             number = 0
-        self._wanted = None
         if number is not None:
             self._select(number)
 

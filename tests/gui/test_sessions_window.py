@@ -171,3 +171,27 @@ def test_no_description_makes_the_window_larger(house: House, description: str) 
     assert window.detail.title.text().endswith("… · 0.001 BTC")
     (row,) = shown(window)
     assert "\n" not in row
+
+
+def test_what_the_search_hides_is_not_shown_beside_it_either(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    alpha = shop.session_of(shop.request(message="alpha"))
+    shop.request(message="beta")
+    window = open_window(shop, alpha)
+    window.search.setText("beta")
+    assert shown(window) == ["beta"]
+    assert window.detail.session_id is None
+    assert window.detail.title.text() == window.detail.line.text() == window.detail.timeline.toPlainText() == ""
+    assert all(button.isHidden() for button in window.detail.buttons.values())
+    shop.parts.show_sessions(alpha)
+    assert window.detail.title.text().startswith("alpha")
+
+
+def test_the_menu_entry_keeps_the_selection_of_an_open_window(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    sessions = [shop.session_of(shop.request(message=message)) for message in ("alpha", "beta")]
+    for session_id in sessions:
+        window = open_window(shop, session_id)
+        shop.parts.show_sessions(None)
+        assert window.detail.session_id == session_id
+        assert window.model.session_at(window.table.currentIndex().row()) == session_id
