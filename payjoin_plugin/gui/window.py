@@ -138,13 +138,17 @@ class WindowParts(QObject, QtEventListener):
 
     def _refresh(self) -> None:
         """Repaint what shows sessions. Each part costs milliseconds, whatever the number of sessions."""
-        with own_fault("the window"):
-            self.toggle.refresh()
-            self.panel.refresh_link()
-            self.panel.refresh()
-            self.requests.refresh()
-            self.coins.refresh()
-            self.notices.look()
-            self.deeds.refresh()
-            if self._window_of_sessions is not None:
+        for refresh in (
+            self.toggle.refresh,
+            self.panel.refresh_link,
+            self.panel.refresh,
+            self.requests.refresh,
+            self.coins.refresh,
+            self.notices.look,
+            self.deeds.refresh,
+        ):
+            with own_fault(refresh.__qualname__):
+                refresh()
+        if self._window_of_sessions is not None:
+            with own_fault("the sessions window"):
                 self._window_of_sessions.refresh()

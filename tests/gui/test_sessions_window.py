@@ -195,3 +195,16 @@ def test_the_menu_entry_keeps_the_selection_of_an_open_window(house: House) -> N
         shop.parts.show_sessions(None)
         assert window.detail.session_id == session_id
         assert window.model.session_at(window.table.currentIndex().row()) == session_id
+
+
+def test_a_fault_in_one_part_leaves_the_others_fresh(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    window = open_window(shop, shop.session_of(shop.request()))
+    window.detail.line.setText("stale")
+
+    def refresh() -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(shop.parts.toggle, "refresh", refresh)
+    shop.parts._refresh()
+    assert window.detail.line.text().startswith("Waiting for the sender")
