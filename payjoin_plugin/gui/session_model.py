@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
+from electrum.address_synchronizer import TX_HEIGHT_LOCAL
 from electrum.i18n import _
 from electrum.util import format_time
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
-from ..app.view import head_of
+from ..app.view import PaidBy, head_of, view_of
 from ..errors import UnreadableLog
-from ..session.status import Stage, Status, stage_of
+from ..session.status import Head, Stage, Status, Waiting, stage_of
 from .labels import one_line, plain_tooltip
 from .words import short_status, time_left
 
@@ -61,6 +62,22 @@ class Row:
     expires_at: int
     search: str
     """What a search looks at, in lower case."""
+    is_dropped: bool = False
+    """What had paid it is gone."""
+    waits_for_coin: bool = False
+
+    @property
+    def said(self) -> str:
+        """The state in a few words."""
+        if self.is_dropped:
+            return _("Dropped")
+        return _("Needs a coin") if self.waits_for_coin else short_status(self.status, self.stage)
+
+    def belongs_to(self, show: Show) -> bool:
+        """Tell whether it is listed in a group."""
+        if self.is_dropped:
+            return show in (Show.NOT_PAID, Show.ALL)
+        return self.status in GROUPS[show]
 
 
 def row_of(sessions: WalletSessions, session_id: str) -> Row:
@@ -70,11 +87,13 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
         head = head_of(sessions, session_id)
     except UnreadableLog:
         return Row(session_id, 0, _("Unreadable record"), 0, Status.UNREADABLE, None, 0, session_id)
-    stage = None
+    stage = waiting = None
     if session is not None and head.status is Status.ACTIVE:
         runner = sessions.live.runners.get(session_id)
-        stage = stage_of(session.state, runner.waiting if runner is not None else None)
+        waiting = runner.waiting if runner is not None else None
+        stage = stage_of(session.state, waiting)
     created = head.created
+    status, is_dropped = _truth(sessions, session_id, head)
     request = sessions.wallet.get_request(created.request_id)
     description = request.get_message() if request is not None else ""
     description = description or sessions.wallet.get_label_for_address(created.address) or ""
@@ -85,11 +104,31 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
         created_at=head.created_at,
         description=description,
         amount_sat=created.amount_sat,
-        status=head.status,
+        status=status,
         stage=stage,
         expires_at=created.expires_at,
         search=" ".join(words).lower(),
+        is_dropped=is_dropped,
+        waits_for_coin=waiting is Waiting.NO_COIN,
     )
+
+
+def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Status, bool]:
+    """Return the status as the chain has it now, and whether what had paid is gone.
+
+    A log ends with what was known then. Replayed are only those that were not paid and whose address was, after all.
+    """
+    heights = sessions.wallet.adb.get_address_history(head.created.address).values()
+    is_seen = any(height > TX_HEIGHT_LOCAL for height in heights)
+    if head.status in GROUPS[Show.PAID]:
+        return head.status, not is_seen and sessions.electrum.is_current()
+    if head.status in GROUPS[Show.NOT_PAID] and is_seen:
+        match view_of(sessions, session_id).paid_by:
+            case PaidBy.PAYJOIN:
+                return Status.COMPLETED, False
+            case PaidBy.ORIGINAL | PaidBy.OTHER:
+                return Status.PAID_WITHOUT_PAYJOIN, False
+    return head.status, False
 
 
 class Column(IntEnum):
@@ -130,7 +169,7 @@ class SessionModel(QAbstractTableModel):
 
     def count(self, show: Show) -> int:
         """Return how many sessions there are of a group."""
-        return sum(row.status in GROUPS[show] for row in self._rows.values())
+        return sum(row.belongs_to(show) for row in self._rows.values())
 
     def session_at(self, row: int) -> str | None:
         """Return the session in a shown row."""
@@ -148,8 +187,7 @@ class SessionModel(QAbstractTableModel):
 
     def _rearrange(self) -> None:
         self.beginResetModel()
-        group = GROUPS[self._show]
-        shown = [row for row in self._rows.values() if row.status in group and self._search in row.search]
+        shown = [row for row in self._rows.values() if row.belongs_to(self._show) and self._search in row.search]
         shown.sort(key=SORT_KEYS[self._column], reverse=self._order is Qt.SortOrder.DescendingOrder)
         self._shown = shown
         self.endResetModel()
@@ -197,7 +235,7 @@ class SessionModel(QAbstractTableModel):
             case Column.AMOUNT:
                 return self._config.format_amount(row.amount_sat) if row.amount_sat else NOTHING
             case Column.STATUS:
-                return short_status(row.status, row.stage)
+                return row.said
             case Column.LEFT:
                 return time_left(row.expires_at - int(time.time())) if row.status is Status.ACTIVE else NOTHING
 
@@ -206,7 +244,7 @@ SORT_KEYS: dict[Column, Callable[[Row], Any]] = {
     Column.DATE: lambda row: (row.created_at, row.session_id),
     Column.DESCRIPTION: lambda row: (row.description.lower(), row.created_at),
     Column.AMOUNT: lambda row: (row.amount_sat, row.created_at),
-    Column.STATUS: lambda row: (short_status(row.status, row.stage), row.created_at),
+    Column.STATUS: lambda row: (row.said, row.created_at),
     Column.LEFT: lambda row: (row.status is Status.ACTIVE, row.expires_at, row.created_at),
 }
 

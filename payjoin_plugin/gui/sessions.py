@@ -118,7 +118,8 @@ class SessionsWindow(QDialog):
         if not self._has_loaded:
             return
         is_open = set(self._sessions.ledger.open)
-        self.model.put(row_of(self._sessions, session_id) for session_id in is_open | self._was_open)
+        is_shown = {self.detail.session_id} if self.detail.session_id is not None else set()
+        self.model.put(row_of(self._sessions, session_id) for session_id in is_open | self._was_open | is_shown)
         self._was_open = is_open
         self._show_or_explain()
         self._keep_selection()

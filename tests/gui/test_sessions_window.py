@@ -208,3 +208,51 @@ def test_a_fault_in_one_part_leaves_the_others_fresh(house: House, monkeypatch: 
     monkeypatch.setattr(shop.parts.toggle, "refresh", refresh)
     shop.parts._refresh()
     assert window.detail.line.text().startswith("Waiting for the sender")
+
+
+def status_shown(window: Any) -> tuple[str, str]:
+    """What the list says of the one session, and which group it is in."""
+    window.show_box.setCurrentText("All")
+    said = window.model.data(window.model.index(0, Column.STATUS))
+    (group,) = (show for show in (Show.OPEN, Show.PAID, Show.NOT_PAID) if window.model.count(show))
+    return said, group.name
+
+
+def test_an_aborted_payjoin_that_was_completed_is_listed_as_paid(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    window = open_window(shop, session_id)
+    shop.sessions.ledger.record(shop.sessions.ledger.open[session_id], Closed(Abort()))
+    shop.parts._refresh()
+    assert status_shown(window) == ("Aborted", "NOT_PAID")
+    transaction = offer.complete(shop)
+    shop.parts._refresh()
+    assert status_shown(window) == ("Paid by payjoin", "PAID")
+    shop.wallet.adb.remove_transaction(transaction.txid())
+    shop.parts._refresh()
+    assert status_shown(window) == ("Aborted", "NOT_PAID")
+
+
+def test_a_dropped_payment_is_not_listed_as_paid(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    transaction = offer.complete(shop)
+    house.until(lambda: shop.line.startswith("Paid"))
+    window = open_window(shop, session_id)
+    assert status_shown(window) == ("Paid by payjoin", "PAID")
+    shop.wallet.adb.remove_transaction(transaction.txid())
+    shop.parts._refresh()
+    assert status_shown(window) == ("Dropped", "NOT_PAID")
+
+
+def test_a_wait_for_a_coin_is_named_so(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    shop.window.set_frozen_state_of_coins(shop.wallet.get_utxos(), freeze=True)
+    house.sender().offer(shop)
+    house.until(lambda: "until a coin" in shop.line)
+    assert status_shown(open_window(shop, session_id)) == ("Needs a coin", "OPEN")
