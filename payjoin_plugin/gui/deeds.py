@@ -103,18 +103,15 @@ class Deeds(QObject):
         if password is not None:
             self._answer(session_id, password)
 
-    def answer(self, session_id: str, *, first: str = "") -> None:
-        """Say what answering adds and costs, and answer. One question at a time: a button can be clicked twice.
-
-        `first` stands before the question.
-        """
+    def answer(self, session_id: str) -> None:
+        """Say what answering adds and costs, and answer. One question at a time: a button can be clicked twice."""
         if session_id in self._asked:
             return
         self._asked.add(session_id)
 
         def ask(share: Share | None) -> None:
             try:
-                self._ask_to_answer(session_id, share, first)
+                self._ask_to_answer(session_id, share)
             finally:
                 self._asked.discard(session_id)
 
@@ -214,7 +211,7 @@ class Deeds(QObject):
     async def _foresee(self, session_id: str) -> Share | None:
         return foreseen_share(self._sessions, session_id)
 
-    def _ask_to_answer(self, session_id: str, share: Share | None, first: str) -> None:
+    def _ask_to_answer(self, session_id: str, share: Share | None) -> None:
         if share is None:
             self._show_why_not(session_id, _("There is nothing to answer now."))
             return
@@ -229,34 +226,22 @@ class Deeds(QObject):
             sat(share.receiver_fee_sat),
             sat(share.sender_fee_sat),
         )
-        if self._window.question(first + question, title=_("Answer the sender")):
-            self._answer_with_password(session_id, share)
+        if self._window.question(question, title=_("Answer the sender")):
+            self._answer_with_password(session_id)
 
-    def _answer_with_password(self, session_id: str, share: Share | None = None) -> None:
+    def _answer_with_password(self, session_id: str) -> None:
         if not view_of(self._sessions, session_id).is_active:
             self._show_why_not(session_id)
         elif not self._sessions.electrum.locked():
-            self._answer(session_id, None, share)
+            self._answer(session_id, None)
         elif (password := self._password()) is not None:
-            self._answer(session_id, password, share)
+            self._answer(session_id, password)
 
-    def _answer(self, session_id: str, password: str | None, share: Share | None = None) -> None:
-        """Answer; where `share` was shown and something else would be given by now, ask again."""
-
-        async def answer() -> bool:
-            now = foreseen_share(self._sessions, session_id) if share is not None else None
-            if now is not None and now != share:
-                return False
+    def _answer(self, session_id: str, password: str | None) -> None:
+        async def answer() -> None:
             self._sessions.answer(session_id, password=password)
-            return True
 
-        def done(is_what_was_shown: bool) -> None:  # noqa: FBT001  # the bridge's
-            if is_what_was_shown:
-                self._changed()
-            else:
-                self.answer(session_id, first=_("Coin or fee have changed meanwhile.") + "\n\n")
-
-        self._bridge.run(answer(), done, partial(self._show_why_not, session_id))
+        self._bridge.run(answer(), lambda _: self._changed(), partial(self._show_why_not, session_id))
 
     def _show_why_not(self, session_id: str, sentence: str = "") -> None:
         """Say why nothing was answered: `sentence`, unless the session moved on under the question."""

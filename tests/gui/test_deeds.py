@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from electrum.transaction import Transaction
 
-from payjoin_plugin.app.view import foreseen_share, view_of
 from payjoin_plugin.session.events import Closed, Failure
 from tests.gui.house import House, Offer, Resident, press
 from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
@@ -191,30 +190,6 @@ def test_a_password_for_a_session_that_has_ended_says_so(house: House) -> None:
     shop.press("Unlock and answer")
     house.until(lambda: len(asked) == 2)
     assert asked[1].text == "This payjoin has ended meanwhile."
-
-
-def test_a_yes_to_a_coin_that_is_not_to_be_had_any_more_is_asked_again(house: House) -> None:
-    shop, session_id = asking(house, 5_000_000, 4_000_000)
-    shown: list[str] = []
-
-    def freeze_it(dialog: Any) -> None:
-        share = foreseen_share(shop.sessions, session_id)
-        assert share is not None
-        shown.extend(share.outpoints)
-        coins = [coin for coin in shop.wallet.get_utxos() if coin.prevout.to_str() in shown]
-        shop.window.set_frozen_state_of_coins(coins, freeze=True)
-        press("&Yes")(dialog)
-
-    asked = house.answers(freeze_it, press("&Yes"))
-    shop.press("Answer…")
-    house.until(lambda: shop.line.startswith("Answered"))
-    assert len(asked) == 2
-    assert asked[1].text.startswith("Coin or fee have changed meanwhile.\n\nAnswer with your coin ")
-    answered = view_of(shop.sessions, session_id).share
-    assert answered is not None
-    (outpoint,) = answered.outpoints
-    assert outpoint not in shown
-    assert f"{outpoint[:4]}…" in asked[1].text
 
 
 # What failed
