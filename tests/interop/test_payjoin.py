@@ -79,13 +79,15 @@ def test_a_payjoin_costs_one_save_of_the_wallet_file_and_one_batch_to_the_server
     sender = stand.payjoin_cli("counted", 2_000_000)
     receiver = own_receiver(4_000_000)  # a block later: a coin that the server does not list yet is asked for again
     request = receiver.payjoin_request(AMOUNT)
+    receiver.daemon.wait_synced(receiver.wallet)
     log = receiver.daemon.log
     before = log.stat().st_size
     txid_of(sender.send(request["URI"]))
     receiver.until(request["payjoin"]["session_id"], status="completed")
     told = log.read_text()[before:]
     answering = told[told.index(": RetrievedOriginal") : told.index(": PostedProposal")]
-    assert answering.count("WalletStorage | saved ") == 1
+    # Electrum saves too, by itself, each time it has caught up with its server, and says so.
+    assert answering.count("WalletStorage | saved ") - answering.count("set_up_to_date: True") == 1
     assert answering.count("asking about coins in a batch") == 1
 
 
