@@ -162,6 +162,10 @@ def _message(key: SecretKey, body: bytes) -> bytes:
     return seal_message_a(body, reply_key=SecretKey.generate().public_key, receiver_key=key.public_key)
 
 
+def _changed(message: bytes) -> bytes:
+    return message[:-1] + bytes([message[-1] ^ 1])
+
+
 GARBAGE: dict[str, Callable[[SecretKey], bytes]] = {
     "nothing": lambda _: b"",
     "a word": lambda _: b"hello",
@@ -171,7 +175,7 @@ GARBAGE: dict[str, Callable[[SecretKey], bytes]] = {
     "a message for somebody else": lambda _: _message(SecretKey.generate(), b"x"),
     "a message that is no text": lambda key: _message(key, b"\xff"),
     "a message cut short": lambda key: _message(key, b"x")[:-1],
-    "a message with a changed bit": lambda key: _message(key, b"x")[:-1] + b"\0",
+    "a message with a changed bit": lambda key: _changed(_message(key, b"x")),
 }
 
 
