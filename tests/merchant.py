@@ -223,6 +223,23 @@ class Merchant:
 
     # What is seen
 
+    async def asked(self, **details: Any) -> tuple[str, Sender, asyncio.Future[Any]]:
+        """Bring a session to where it holds an original and asks the user: its ID, its sender, and their task."""
+        self.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = self.offer(**details)
+        sender = self.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await self.until_row(session_id, reason="needs_approval")
+        return session_id, sender, paying
+
+    async def answered(self) -> tuple[str, Sender]:
+        """Bring a session to where its sender has the answer."""
+        session_id, uri = self.offer()
+        sender = self.shop.sender(uri)
+        await sender.run()
+        await self.until_row(session_id, stage="waiting_for_broadcast")
+        return session_id, sender
+
     def row(self, session_id: str) -> dict[str, Any]:
         return self.sessions.report.row(session_id)
 

@@ -68,15 +68,29 @@ def nothing_is_left(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["output"]
 
 
+def told_to_the_end(folder: Path, *options: str, window: bool = False) -> str:
+    """Run the demo to its end, and return what it told."""
+    if "--peers" in options and peers.find("payjoin-cli") is None:
+        pytest.skip("payjoin-cli is not here")
+    with running(folder, *options, window=window) as demo:
+        demo.wait()
+    text = told(folder)
+    assert demo.returncode == 0, text
+    assert max(map(len, text.splitlines())) <= 100
+    nothing_is_left(folder)
+    return text
+
+
+def says(text: str, *patterns: str) -> None:
+    for pattern in patterns:
+        assert re.search(pattern, text, re.MULTILINE), f"{pattern} is missing in:\n{text}"
+
+
 @pytest.mark.parametrize("options", [(), ("--peers",)], ids=["python", "rust"])
 def test_it_tells_a_whole_payjoin(tmp_path: Path, options: tuple[str, ...]) -> None:
-    if options and peers.find("payjoin-cli") is None:
-        pytest.skip("payjoin-cli is not here")
-    with running(tmp_path, *options) as demo:
-        demo.wait()
-    text = told(tmp_path)
-    assert demo.returncode == 0, text
-    for pattern in (
+    text = told_to_the_end(tmp_path, *options)
+    says(
+        text,
         r"^3  Alice pays$",
         r"^   bitcoin:bcrt1q\w+ +Bob's address$",
         r"^   &pj=HTTP://127\.0\.0\.1:\d+/[0-9A-Z]{13} ",
@@ -90,33 +104,23 @@ def test_it_tells_a_whole_payjoin(tmp_path: Path, options: tuple[str, ...]) -> N
         r"^   tea +Paid +paid_without_payjoin +20,000$",
         r"^   ✓ Bob has exactly the amount more, less his share of the fee$",
         r"^Done: \d+\.\d s in all\. Nothing is left running\.$",
-    ):
-        assert re.search(pattern, text, re.MULTILINE), f"{pattern} is missing in:\n{text}"
+    )
     assert "offer_in_commands" in text
-    assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text  # a file is no terminal
-    nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize("options", [(), ("--peers",)], ids=["python", "rust"])
 def test_with_a_display_the_window_shows_it(tmp_path: Path, options: tuple[str, ...]) -> None:
-    if options and peers.find("payjoin-cli") is None:
-        pytest.skip("payjoin-cli is not here")
-    with running(tmp_path, *options, window=True) as demo:
-        demo.wait()
-    text = told(tmp_path)
-    assert demo.returncode == 0, text
-    for pattern in (
+    text = told_to_the_end(tmp_path, *options, window=True)
+    says(
+        text,
         r"^   window +“Waiting for the sender to pay · \d\d.h.\d+.min.left”$",
         r"^   ✓ beside it stands the link, with payjoin, and its QR code$",
         r"^   window +“Paid by payjoin: \d\.\d+ mBTC, your share of the fee \d+ sat\.”$",
         r"^   tea +Paid +paid_without_payjoin +20,000$",
         r"^   ✓ the window's history marks the payjoin, and it alone$",
-    ):
-        assert re.search(pattern, text, re.MULTILINE), f"{pattern} is missing in:\n{text}"
+    )
     assert "offer_in_commands" not in text
-    assert max(map(len, text.splitlines())) <= 100
-    nothing_is_left(tmp_path)
 
 
 def test_the_window_can_be_left_out(tmp_path: Path) -> None:

@@ -58,11 +58,7 @@ async def test_a_request_that_somebody_else_paid_is_paid_without_payjoin(tmp_pat
 @on_electrums_loop
 async def test_an_abort_is_on_disk_and_no_answer_follows(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        paying = asyncio.ensure_future(sender.run())
-        await merchant.until_row(session_id, reason="needs_approval")
+        session_id, sender, paying = await merchant.asked()
         await merchant.sessions.abort(session_id)
         assert merchant.events_on_disk(session_id)[-1] == "closed"
         assert merchant.row(session_id)["status"] == "aborted"
@@ -72,17 +68,14 @@ async def test_an_abort_is_on_disk_and_no_answer_follows(tmp_path: Path) -> None
         assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
         posts = merchant.shop.mailroom.directory.journal.posts()
-        assert [seen.is_at(endpoint_of(uri).mailbox) for seen in posts] == [True]
+        assert [seen.is_at(sender.endpoint.mailbox) for seen in posts] == [True]
         paying.cancel()
 
 
 @on_electrums_loop
 async def test_with_a_full_disk_an_abort_says_so_and_no_answer_follows(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer()
-        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
-        await merchant.until_row(session_id, reason="needs_approval")
+        session_id, _, paying = await merchant.asked()
         with merchant.full_disk(), pytest.raises(OSError, match="No space"):
             await merchant.sessions.abort(session_id)
         assert session_id not in merchant.sessions.live.runners
@@ -169,11 +162,7 @@ def spend_elsewhere(merchant: Merchant, sender: Sender, *, confirmed: bool = Fal
 @on_electrums_loop
 async def test_an_original_that_is_held_at_expiry_is_broadcast(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer(exp=2)
-        sender = merchant.shop.sender(uri)
-        paying = asyncio.ensure_future(sender.run())
-        await merchant.until_row(session_id, reason="needs_approval")
+        session_id, sender, paying = await merchant.asked(exp=2)
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
         paying.cancel()
@@ -242,11 +231,7 @@ async def test_an_original_that_is_visible_is_not_broadcast_again(tmp_path: Path
 @on_electrums_loop
 async def test_a_double_spend_that_is_seen_before_the_answer_holds_it_back(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        paying = asyncio.ensure_future(sender.run())
-        await merchant.until_row(session_id, reason="needs_approval")
+        session_id, sender, paying = await merchant.asked()
         spend_elsewhere(merchant, sender)
         await merchant.until_row(session_id, reason="double_spend")
         merchant.sessions.answer(session_id, password=None)

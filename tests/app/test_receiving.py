@@ -231,10 +231,7 @@ async def test_senders_who_never_pay_learn_and_tie_up_half_of_the_coins_and_the_
 @on_electrums_loop
 async def test_a_coin_of_ours_is_free_again_when_a_block_has_the_senders_coins_elsewhere(tmp_path: Path) -> None:
     async with shop(tmp_path, 300_000) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        await sender.run()
-        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        session_id, sender = await merchant.answered()
         hear(merchant, elsewhere(sender))
         await merchant.until_row(session_id, reason="double_spend")
         assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []

@@ -169,10 +169,7 @@ async def test_at_expiry_a_double_spend_keeps_the_original_back_until_it_is_gone
 @on_electrums_loop
 async def test_a_double_spend_after_the_answer_is_seen_when_the_wallet_opens_again(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        await sender.run()
-        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        session_id, sender = await merchant.answered()
         await merchant.sessions.store.flush()
         merchant.shop.chain.add(elsewhere(sender))
         again = await merchant.crash_and_restart()
@@ -198,10 +195,7 @@ async def test_an_original_that_is_out_is_not_broadcast_again_and_that_is_no_err
 @on_electrums_loop
 async def test_an_original_does_not_get_in_the_way_of_its_payjoin(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        await sender.run()
-        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        session_id, sender = await merchant.answered()
         merchant.shop.chain.add(sender.payjoin())  # the server has it, and the wallet has not heard of it
         with pytest.raises(UserError, match="payjoin is on its way"):
             await merchant.sessions.broadcast_original(session_id)
@@ -473,10 +467,7 @@ async def test_a_session_that_had_a_fault_of_ours_cannot_be_answered(tmp_path: P
 @on_electrums_loop
 async def test_a_payjoin_that_the_file_has_already_is_no_lost_coin_while_the_wallet_starts(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        sender = merchant.shop.sender(uri)
-        await sender.run()
-        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        session_id, sender = await merchant.answered()
         merchant.wallet._up_to_date = False
         merchant.network.interface = None
         session = merchant.sessions.ledger.open[session_id]

@@ -36,6 +36,13 @@ def spend_elsewhere(pair: Pair) -> None:
     pair.world.chain.change(pair.made, unspent=False, spender=spender)
 
 
+def lock_before_the_signature(pair: Pair) -> None:
+    def lock() -> None:
+        pair.receiver.wallet.password = PASSWORD
+
+    pair.receiver.points.do_at("recorded CommittedContribution", lock)
+
+
 # A locked wallet
 
 
@@ -118,11 +125,7 @@ async def test_after_a_wrong_password_the_right_one_is_asked_for() -> None:
 @jumping
 async def test_a_wallet_that_was_locked_again_before_it_signed_waits_there() -> None:
     pair = Pair()
-
-    def lock() -> None:
-        pair.receiver.wallet.password = PASSWORD
-
-    pair.receiver.points.do_at("recorded CommittedContribution", lock)
+    lock_before_the_signature(pair)
     async with pair.running() as runner:
         await asyncio.sleep(MINUTES)
         assert isinstance(pair.state, Signing)
@@ -134,11 +137,7 @@ async def test_a_wallet_that_was_locked_again_before_it_signed_waits_there() -> 
 @jumping
 async def test_coins_that_move_before_the_signature_hold_it_back() -> None:
     pair = Pair()
-
-    def lock() -> None:
-        pair.receiver.wallet.password = PASSWORD
-
-    pair.receiver.points.do_at("recorded CommittedContribution", lock)
+    lock_before_the_signature(pair)
     async with pair.running() as runner:
         await asyncio.sleep(MINUTES)
         spend_elsewhere(pair)

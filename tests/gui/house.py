@@ -27,6 +27,7 @@ from electrum.daemon import Daemon
 from electrum.gui.qt import ElectrumGui
 from electrum.gui.qt.main_window import ElectrumWindow
 from electrum.gui.qt.util import PasswordLineEdit
+from electrum.i18n import _
 from electrum.plugin import Plugins
 from electrum.simple_config import SimpleConfig
 from electrum.transaction import PartialTransaction, Transaction
@@ -274,7 +275,7 @@ def press(words: str, *, tick: bool | None = None, password: str | None = None) 
             box.setChecked(tick)
         if password is not None:
             dialog.findChild(PasswordLineEdit).setText(password)
-        buttons = [button for button in dialog.findChildren(QPushButton) if button.text() == words]
+        buttons = [button for button in dialog.findChildren(QPushButton) if button.text() == _(words)]
         assert buttons, f"no {words!r} among {[button.text() for button in dialog.findChildren(QPushButton)]}"
         buttons[0].click()
 
@@ -313,14 +314,18 @@ class Resident:
         """What the status line of the receive tab says."""
         return str(self.parts.panel.label.text())
 
+    def says(self, words: str) -> bool:
+        """Tell whether it has these words, in whatever language."""
+        return _(words) in self.line
+
     @property
     def buttons(self) -> list[str]:
         """What stands on its buttons."""
         return [button.text() for button in self.parts.panel.buttons if not button.isHidden()]
 
     def press(self, words: str) -> None:
-        """Press one of them."""
-        (button,) = (b for b in self.parts.panel.buttons if b.text() == words and not b.isHidden())
+        """Press one of them, in whatever language."""
+        (button,) = (b for b in self.parts.panel.buttons if b.text() == _(words) and not b.isHidden())
         button.click()
 
     def with_keys(self) -> Resident:

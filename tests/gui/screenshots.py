@@ -24,6 +24,7 @@ if os.environ.get("DISPLAY"):
 
 from electrum import i18n
 from electrum.gui.qt.transaction_dialog import dialogs
+from electrum.i18n import _
 from PyQt6.QtCore import QRect, QTimer
 
 from payjoin_plugin.app.view import PaidBy, View, view_of_request
@@ -54,7 +55,8 @@ LINES: dict[str, dict[str, Any]] = {
         "trouble": "The payjoin service cannot be reached; trying again.",
     },
     "on-its-way": {"stage": Stage.WAITING_FOR_BROADCAST, "paid_by": PaidBy.PAYJOIN},
-    "dropped": {"status": Status.COMPLETED},
+    "dropped": {"status": Status.COMPLETED, "payjoin_kept": True},
+    "dropped-and-removed": {"status": Status.COMPLETED},
     "paid-plainly": {"status": Status.PAID_WITHOUT_PAYJOIN, "paid_by": PaidBy.ORIGINAL, "paid_txid": "00"},
     "failed-paid": {"status": Status.FAILED, "fault": Fault.SEEN_BEFORE, "paid_by": PaidBy.ORIGINAL},
     "aborted": {"status": Status.ABORTED, "held": None},
@@ -93,31 +95,62 @@ class Camera:
         QTimer.singleShot(600, shoot)
         opens()
 
+    def take_menu(self, name: str, opens: Callable[[], None]) -> None:
+        """Take a picture of the menu that `opens` opens, and leave it."""
+
+        def shoot() -> None:
+            menu = self.house.gui.app.activePopupWidget()
+            menu.grab().save(str(self.folder / f"{name}.png"))
+            menu.close()
+
+        QTimer.singleShot(600, shoot)
+        opens()
+
 
 def receive_tab(house: House, camera: Camera) -> None:
     """Every state of a request that goes its way."""
-    shop = house.open("shop", 5_000_000).with_keys()
+    shop = house.open("shop", 5_000_000, 3_000_000).with_keys()
     camera.take("receive-new", shop.window)
     show_qr(shop)
     shop.request()
     camera.take("receive-waiting", shop.window)
     camera.take_dialog("abort-waiting", lambda: shop.press("Abort payjoin"))
     offer = house.sender().offer(shop)
-    house.until(lambda: shop.line.startswith("Answered"))
+    house.until(lambda: shop.says("Answered"))
     camera.take("receive-answered", shop.window)
     camera.take_dialog("abort-answered", lambda: shop.press("Abort payjoin"))
+    camera.take_menu("requests-menu", lambda: open_menu(shop.tab.request_list))
+    session_id = shop.session_of(str(shop.tab.request_list.get_current_key()))
+    camera.take_dialog("answer-anyway", lambda: shop.parts.deeds.answer_anyway(session_id))
+    camera.take_dialog("remove-transaction", lambda: shop.parts.deeds.remove(session_id))
     shop.window.toggle_tab(shop.window.utxo_tab)
     shop.window.tabs.setCurrentWidget(shop.window.utxo_tab)
+    coins = shop.window.utxo_list
     camera.take("coins-reserved", shop.window)
+    camera.take_menu("coins-menu", lambda: open_menu(coins, row=coins_row(coins, shop.sessions.reserved_outpoints())))
     shop.window.show_receive_tab()
     offer.complete(shop)
-    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+    house.until(lambda: shop.says("Paid by payjoin"))
     camera.take("receive-paid", shop.window)
     shop.press("Show transaction")
     camera.take("transaction", dialogs[-1])
     dialogs[-1].close()
     shop.window.tabs.setCurrentIndex(0)
     camera.take("history", shop.window, UPPER_HALF)
+
+
+def coins_row(coins: Any, outpoints: set[str]) -> int:
+    """Return the row of one of `outpoints`."""
+    column, role = coins.Columns.OUTPOINT, coins.ROLE_PREVOUT_STR
+    rows = range(coins.model().rowCount())
+    return next(row for row in rows if coins.get_role_data_from_coordinate(row, column, role=role) in outpoints)
+
+
+def open_menu(rows: Any, *, row: int = 0) -> None:
+    """Open the menu of a row of a list."""
+    index = rows.model().index(row, 0)
+    rows.setCurrentIndex(index)
+    rows.create_menu(rows.visualRect(index).center())
 
 
 def show_qr(shop: Resident) -> None:
@@ -132,7 +165,7 @@ def lines(house: House, camera: Camera) -> None:
     show_qr(shop)
     request_id = shop.request()
     house.sender().offer(shop)
-    house.until(lambda: shop.line.startswith("Answered"))
+    house.until(lambda: shop.says("Answered"))
     answered = view_of_request(shop.sessions, request_id)
     assert answered is not None
     for name, differs in LINES.items():
@@ -162,7 +195,7 @@ def without_payjoin(house: House, camera: Camera) -> None:
     camera.take("receive-preparing", shop.window)
     house.network.is_online = True
     shop.sessions._chain_changed()
-    house.until(lambda: "copy it again" in shop.line)
+    house.until(lambda: shop.says("copy it again"))
     camera.take("receive-upgraded", shop.window)
     request_id = shop.request(60_000, "Refused")
     end(shop, request_id, Closed(Failure()))
@@ -184,11 +217,17 @@ def locked(house: House, camera: Camera) -> None:
     shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
     request_id = shop.request()
     house.sender().offer(shop)
-    house.until(lambda: "Unlock the wallet" in shop.line)
+    house.until(lambda: shop.says("Unlock the wallet"))
     camera.take("receive-locked", shop.window)
     camera.take_dialog("unlock", lambda: shop.press("Unlock and answer"))
     camera.take_dialog("abort-held", lambda: shop.press("Abort payjoin"))
     camera.take_dialog("delete-held", lambda: shop.tab.request_list.delete_requests([request_id]))
+    other_id = shop.request(70_000, "Lunch")
+    house.sender().offer(shop)
+    house.until(lambda: shop.says("Unlock the wallet"))
+    camera.take_dialog("delete-several", lambda: shop.tab.request_list.delete_requests([request_id, other_id]))
+    end(shop, other_id, Closed(Abort()))
+    shop.tab.request_list.set_current_key(request_id)
     stake = house.plugin.at_stake()
     camera.take_dialog("remove", lambda: RemovalDialog(shop.window, stake, house.config).exec())
     end(shop, request_id, Closed(Abort()))
@@ -198,7 +237,7 @@ def locked(house: House, camera: Camera) -> None:
     asking = house.open("asking", 5_000_000).with_keys()
     request_id = asking.request()
     house.sender().offer(asking)
-    house.until(lambda: "Adding" in asking.line)
+    house.until(lambda: asking.says("Adding"))
     camera.take("receive-ask", asking.window)
     camera.take_dialog("answer", lambda: ask(house, asking))
     session = asking.sessions.ledger.open[asking.session_of(request_id)]
@@ -233,11 +272,11 @@ def sessions_window(house: House, camera: Camera) -> None:
     shop.request(25_000_000, "Invoice 118")
     request_id = shop.request()
     house.sender().offer(shop)
-    house.until(lambda: shop.line.startswith("Answered"))
+    house.until(lambda: shop.says("Answered"))
     shop.parts.show_sessions(shop.session_of(request_id))
     window = shop.parts._window_of_sessions
     house.until(lambda: window._has_loaded)
-    window.show_box.setCurrentText("All")
+    window.show_box.setCurrentText(_("All"))
     camera.take("sessions", window)
     shop.window.tabs.setCurrentWidget(shop.window.receive_tab)
     camera.take_dialog("export", window._export)
@@ -273,7 +312,6 @@ def main() -> None:
     parts = [receive_tab, lines, without_payjoin, locked, sessions_window, settings, narrow]
     if theme == "long":
         i18n._language = Longer()
-        parts = [lines, settings]  # the others press buttons by their words
     with electrum_running(), tempfile.TemporaryDirectory() as home:
         house = House(Path(home), qt_gui_color_theme="dark" if theme == "dark" else "default")
         camera = Camera(house, folder / theme)
