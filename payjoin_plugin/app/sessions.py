@@ -11,7 +11,7 @@ from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
 from ..client.pace import Backoff
-from ..client.runner import Consent
+from ..client.waiting import Consent
 from ..errors import UserError
 from ..session.events import Abort, Closed
 from ..session.receiver import SessionClosed, WaitingForOriginal, held_original
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..bip78.original import Original
     from ..wallet.spenders import Spender
     from .services import Services
+    from .view import Share
 
 
 class WalletSessions(Logger):
@@ -284,12 +285,16 @@ class WalletSessions(Logger):
             await self.abort(session.id)
         await self.store.flush()
 
-    def answer(self, session_id: str, *, password: str | None) -> None:
-        """Take the user's word to answer now. Raises UserError where nothing waits for it."""
+    def answer(self, session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
+        """Take the user's word to answer now: with what they `agreed` to give, or else whatever it is.
+
+        Raises UserError where nothing waits for it.
+        """
         runner = self.live.runners.get(session_id)
         if runner is None or runner.waiting in (None, Waiting.FAULT):
             raise UserError("session_id: " + _("session {} is not waiting for an answer").format(session_id))
-        runner.answer_now(Consent(password))
+        consent = Consent(password) if agreed is None else Consent(password, agreed.outpoints, agreed.receiver_fee_sat)
+        runner.answer_now(consent)
 
     async def broadcast_original(self, session_id: str) -> str:
         """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog, Unreachable, OSError."""

@@ -16,6 +16,7 @@ from ..session.receiver import (
     PostingProposal,
     ProposalPosted,
     SessionClosed,
+    Signing,
     WaitingForOriginal,
     committed_contribution,
     created_of,
@@ -163,6 +164,8 @@ def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
     The choice of the coin does not change while nothing else does. It looks at every coin: not on Qt's thread.
     """
     session = sessions.ledger.open.get(session_id)
+    if session is not None and isinstance(session.state, Signing):
+        return _share(session)
     if session is None or not isinstance(session.state, BuildingProposal):
         return None
     state, original = session.state, held_original(session.state)

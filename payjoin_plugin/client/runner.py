@@ -11,7 +11,6 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
@@ -58,7 +57,7 @@ from .checking import Checks, is_double_spend
 from .deadline import deadline
 from .mail import Mail, SenderGoneError
 from .pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS, Backoff, Pace
-from .waiting import WaitingRoom
+from .waiting import Consent, WaitingRoom
 
 
 class End(Enum):
@@ -70,13 +69,6 @@ class End(Enum):
     """A v1 sender did not wait long enough; no answer can reach them any more."""
     COIN_GONE = "coin_gone"
     """Our coin was spent elsewhere; set by who watches the chain."""
-
-
-@dataclass(frozen=True)
-class Consent:
-    """The user's word to answer now: for this one answer, and never stored."""
-
-    password: str | None = field(default=None, repr=False)
 
 
 class Runner:
@@ -206,7 +198,10 @@ class Runner:
         if self._checks.forget_old():
             return None
         self._room.leave()
-        return state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
+        event = state.commit(coin, limits, position=secrets.randbelow(state.input_count + 1))
+        if isinstance(event, CommittedContribution) and not self._room.may_give(event):
+            return None
+        return event
 
     async def _sign(self, state: Signing) -> SignedProposal | None:
         await self._wallet.ready()
@@ -216,6 +211,8 @@ class Runner:
             await self._room.wait(reason)
             return None
         committed = state.committed
+        if not self._room.may_give(committed):
+            return None
         try:
             proposal = await self._wallet.sign(committed.proposal, committed.outpoints, password=self._room.password)
         finally:
@@ -334,8 +331,8 @@ class Runner:
         self._room.reason = reason
 
     def answer_now(self, consent: Consent) -> None:
-        """Take the user's word: to answer all the same, or with this password."""
-        self._room.answer_now(consent.password)
+        """Take the user's word: to this contribution, to answer all the same, or with this password."""
+        self._room.answer_now(consent)
 
     def wallet_changed(self) -> None:
         """Look again: a coin may have come, or the wallet may be unlocked."""

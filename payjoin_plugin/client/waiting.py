@@ -5,10 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
+from ..session.events import CommittedContribution
 from ..session.ports import EventStore, Policy, ReceiverWallet
 from ..session.status import Waiting
 from .pace import LOOK_AGAIN
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The user's word to answer now: for this one answer, and never stored."""
+
+    password: str | None = field(default=None, repr=False)
+    outpoints: tuple[str, ...] | None = None
+    """The coins that they agreed to add; None: whichever are chosen, at any share of the fee within the limits."""
+    receiver_fee_sat: int = 0
+    """The share of the fee that they agreed to with them."""
+
+    def covers(self, committed: CommittedContribution) -> bool:
+        """Tell whether this contribution is what was agreed to, or costs less."""
+        if self.outpoints is None:
+            return True
+        return committed.outpoints == self.outpoints and committed.receiver_fee_sat <= self.receiver_fee_sat
 
 
 class WaitingRoom:
@@ -22,24 +41,28 @@ class WaitingRoom:
         """What the session waits for."""
         self.double_spend = False
         """Whether the sender's coins were seen spent elsewhere, after the check."""
-        self.password: str | None = None
-        """The one that the user gave, until `forget`."""
-        self._may_answer = False
+        self._consent: Consent | None = None
+        """The user's word, until `forget`."""
         self._wallet, self._policy, self._store, self._changed = wallet, policy, store, changed
         self._wake = asyncio.Event()
 
-    def answer_now(self, password: str | None) -> None:
-        """Take the user's word: to answer all the same, or with this password."""
-        self._may_answer, self.password = True, password
+    @property
+    def password(self) -> str | None:
+        """The one that the user gave."""
+        return self._consent.password if self._consent is not None else None
+
+    def answer_now(self, consent: Consent) -> None:
+        """Take the user's word."""
+        self._consent = consent
         self._wake.set()
 
     def is_held_back(self) -> bool:
         """Tell whether a double spend came to light after the user's last word."""
-        return self.double_spend and not self._may_answer
+        return self.double_spend and self._consent is None
 
     def forget(self) -> None:
         """Forget the user's word: it was acted upon, or does not count any more."""
-        self._may_answer, self.password = False, None
+        self._consent = None
 
     def look_again(self) -> None:
         """Something happened to the wallet, or to the sender's coins."""
@@ -49,11 +72,21 @@ class WaitingRoom:
         """Return what stands against an answer now."""
         if self.is_held_back():
             return Waiting.DOUBLE_SPEND
-        if self._policy.ask_before_contributing and not self._may_answer:
+        if self._policy.ask_before_contributing and self._consent is None:
             return Waiting.NEEDS_APPROVAL
         if self._wallet.locked() and self.password is None:
             return Waiting.LOCKED
         return None
+
+    def may_give(self, committed: CommittedContribution) -> bool:
+        """Tell whether this contribution is what the user agreed to, where they want to be asked.
+
+        A word that was said of another one is forgotten: it is asked for anew.
+        """
+        if not self._policy.ask_before_contributing or self._consent is None or self._consent.covers(committed):
+            return True
+        self.forget()
+        return False
 
     async def wait(self, reason: Waiting) -> None:
         """Wait until it is time to look again. Raises OSError."""

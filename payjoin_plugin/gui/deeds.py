@@ -40,6 +40,8 @@ class Deeds(QObject):
         self.foreseen: dict[str, Share] = {}
         """What answering would add and cost, by session, as far as it was asked for."""
         self._aborting: list[AbortDialog] = []
+        self._agreed: dict[str, Share] = {}
+        """What the user agreed to give, by session: an answer that would give something else asks again."""
         self._asked: set[str] = set()
         """The sessions about whose answer a question is open, or on its way."""
 
@@ -101,7 +103,7 @@ class Deeds(QObject):
         """Ask for the password by Electrum's own dialog, and answer with it."""
         password = self._password()
         if password is not None:
-            self._answer(session_id, password)
+            self._answer(session_id, password, self._agreed.get(session_id))
 
     def answer(self, session_id: str) -> None:
         """Say what answering adds and costs, and answer. One question at a time: a button can be clicked twice."""
@@ -226,20 +228,23 @@ class Deeds(QObject):
             sat(share.receiver_fee_sat),
             sat(share.sender_fee_sat),
         )
+        if self._agreed.get(session_id, share) != share:
+            question = _("The coin or the fee has changed since you agreed.") + "\n\n" + question
         if self._window.question(question, title=_("Answer the sender")):
-            self._answer_with_password(session_id)
+            self._agreed[session_id] = share
+            self._answer_with_password(session_id, share)
 
-    def _answer_with_password(self, session_id: str) -> None:
+    def _answer_with_password(self, session_id: str, agreed: Share | None = None) -> None:
         if not view_of(self._sessions, session_id).is_active:
             self._show_why_not(session_id)
         elif not self._sessions.electrum.locked():
-            self._answer(session_id, None)
+            self._answer(session_id, None, agreed)
         elif (password := self._password()) is not None:
-            self._answer(session_id, password)
+            self._answer(session_id, password, agreed)
 
-    def _answer(self, session_id: str, password: str | None) -> None:
+    def _answer(self, session_id: str, password: str | None, agreed: Share | None) -> None:
         async def answer() -> None:
-            self._sessions.answer(session_id, password=password)
+            self._sessions.answer(session_id, password=password, agreed=agreed)
 
         self._bridge.run(answer(), lambda _: self._changed(), partial(self._show_why_not, session_id))
 

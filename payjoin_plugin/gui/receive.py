@@ -185,7 +185,7 @@ class StatusPanel(QWidget):
             self._show(Line(self._why_plain(request)), None)
         else:
             view, foreseen = self._view, self._deeds.foreseen.get(self._view.session_id)
-            if view.waiting is Waiting.NEEDS_APPROVAL and foreseen is None:
+            if view.waiting is Waiting.NEEDS_APPROVAL:
                 self._deeds.foresee(view.session_id)
             self._show(line_of(view, self._window.config, foreseen), view)
         self._tick()

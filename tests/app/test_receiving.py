@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from payjoin_plugin.app.offering import request_made_in_window
+from payjoin_plugin.app.view import foreseen_share, view_of
 from payjoin_plugin.bip78.original import ChainFacts, Original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.errors import UserError
@@ -293,6 +294,9 @@ async def test_a_locked_wallet_answers_with_the_users_password(tmp_path: Path) -
         merchant.sessions.answer(session_id, password="wrong")
         await merchant.until_row(session_id, reason="The password is wrong.")
         await merchant.until_row(session_id, reason="locked")
+        stands = view_of(merchant.sessions, session_id).share
+        assert stands is not None
+        assert foreseen_share(merchant.sessions, session_id) == stands
         merchant.sessions.answer(session_id, password=PASSWORD)
         await paying
         await merchant.until_row(session_id, status="completed")
@@ -314,6 +318,9 @@ async def test_the_user_may_be_asked_each_time(tmp_path: Path) -> None:
         session_id, uri = merchant.offer()
         paying = asyncio.ensure_future(pay(merchant, uri))
         await merchant.until_row(session_id, reason="needs_approval")
-        merchant.sessions.answer(session_id, password=None)
+        shown = foreseen_share(merchant.sessions, session_id)
+        assert shown is not None
+        merchant.sessions.answer(session_id, password=None, agreed=shown)
         await paying
         await merchant.until_row(session_id, status="completed")
+        assert view_of(merchant.sessions, session_id).share == shown

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from payjoin_plugin.bip78.original import read_original
 from payjoin_plugin.client.pace import LOOK_AGAIN, STALE_CHECK
-from payjoin_plugin.client.runner import Consent, End
+from payjoin_plugin.client.runner import End
+from payjoin_plugin.client.waiting import Consent
 from payjoin_plugin.errors import Fault, NotSent, TransientError, Unreachable, WalletError
+from payjoin_plugin.session.events import CommittedContribution
 from payjoin_plugin.session.receiver import (
     PATIENCE,
     BuildingProposal,
@@ -196,6 +199,86 @@ async def test_consent_is_not_remembered_over_a_restart() -> None:
         assert again.waiting is Waiting.NEEDS_APPROVAL
 
 
+def shown(pair: Pair) -> CommittedContribution:
+    """What an answer would give now, as a window shows it."""
+    state, wallet = pair.state, pair.receiver.wallet
+    assert isinstance(state, BuildingProposal)
+    coin = state.choose(wallet.coins(read_original(state.retrieved.original)), wallet.limits, exposed=wallet.exposed())
+    assert coin is not None
+    event = state.commit(coin, wallet.limits, position=0)
+    assert isinstance(event, CommittedContribution)
+    return event
+
+
+def word(committed: CommittedContribution, password: str | None = None) -> Consent:
+    return Consent(password, committed.outpoints, committed.receiver_fee_sat)
+
+
+@jumping
+async def test_a_word_to_one_coin_gives_no_other_and_is_asked_for_anew() -> None:
+    pair = Pair()
+    pair.receiver.policy.ask_before_contributing = True
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        agreed = word(shown(pair))
+        pair.receiver.wallet.money[:] = [bobs_coin(90_000, name="another")]
+        seen: list[Waiting | None] = []
+        pair.receiver.changed = lambda: seen.append(runner.waiting)
+        runner.answer_now(agreed)
+        await asyncio.sleep(MINUTES)
+        assert seen == [None, Waiting.NEEDS_APPROVAL]
+        assert runner.waiting is Waiting.NEEDS_APPROVAL
+        assert pair.receiver.wallet.shown == set()
+        other = shown(pair)
+        runner.answer_now(word(other))
+        await eventually(lambda: pair.is_answered)
+        assert pair.receiver.wallet.shown == set(other.outpoints)
+
+
+@jumping
+async def test_a_word_to_a_share_of_the_fee_gives_no_more() -> None:
+    pair = Pair()
+    pair.receiver.policy.ask_before_contributing = True
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        now = shown(pair)
+        runner.answer_now(word(replace(now, receiver_fee_sat=now.receiver_fee_sat - 1)))
+        await asyncio.sleep(MINUTES)
+        assert runner.waiting is Waiting.NEEDS_APPROVAL
+        assert pair.receiver.wallet.shown == set()
+        runner.answer_now(word(replace(now, receiver_fee_sat=now.receiver_fee_sat + 1)))
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_a_word_to_another_coin_than_the_one_that_stands_signs_nothing() -> None:
+    pair = Pair()
+    pair.receiver.policy.ask_before_contributing = True
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        runner.answer_now(Consent("battery staple"))
+        await asyncio.sleep(MINUTES)
+        state = pair.state
+        assert isinstance(state, Signing)
+        runner.answer_now(word(replace(state.committed, outpoints=("another:0",)), PASSWORD))
+        await asyncio.sleep(MINUTES)
+        assert runner.waiting is Waiting.NEEDS_APPROVAL
+        assert pair.receiver.wallet.signatures == 0
+        runner.answer_now(word(state.committed, PASSWORD))
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_who_is_not_asked_answers_with_any_coin() -> None:
+    pair = Pair()
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        runner.answer_now(Consent(PASSWORD, ("another:0",)))
+        await eventually(lambda: pair.is_answered)
+
+
 @jumping
 async def test_a_session_that_waits_expires_unanswered() -> None:
     pair = Pair()
@@ -248,6 +331,20 @@ async def test_a_password_is_forgotten_when_the_original_is_refused_after_all() 
         pair.receiver.store.is_full = True  # so that it stays at telling the sender
         runner.answer_now(Consent(PASSWORD))
         await eventually(lambda: pair.events[-1] == "RefusedOriginal")
+        assert not remembers(PASSWORD, inside=runner)
+
+
+@jumping
+async def test_a_password_is_forgotten_when_it_was_given_for_another_coin() -> None:
+    pair = Pair()
+    pair.receiver.policy.ask_before_contributing = True
+    pair.receiver.wallet.password = PASSWORD
+    async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
+        runner.answer_now(Consent(PASSWORD, ("another:0",)))
+        assert remembers(PASSWORD, inside=runner)
+        await asyncio.sleep(MINUTES)
+        assert runner.waiting is Waiting.NEEDS_APPROVAL
         assert not remembers(PASSWORD, inside=runner)
 
 

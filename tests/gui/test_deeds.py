@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from electrum.transaction import Transaction
 
+from payjoin_plugin.app.view import Share, foreseen_share, view_of
 from payjoin_plugin.session.events import Closed, Failure
+from payjoin_plugin.session.status import Waiting
 from tests.gui.house import House, Offer, Resident, press
 from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
 
@@ -129,14 +131,43 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
 # Answers
 
 
-def asking(house: House, *coins: int) -> tuple[Resident, str]:
+def asking(house: House, *coins: int, password: str | None = None) -> tuple[Resident, str]:
     """A shop whose owner wants to be asked before each answer, and is."""
     house.config.set_key(ASK, value=True, save=False)
-    shop = house.open("shop", *coins).with_keys()
+    shop = house.open("shop", *coins, password=password).with_keys()
     session_id = shop.session_of(shop.request())
     house.sender().offer(shop)
     house.until(lambda: "Answer…" in shop.buttons)
     return shop, session_id
+
+
+class Turned:
+    """A Yes to a coin that is frozen meanwhile: it was given, and the session waits for another one."""
+
+    def __init__(self, house: House, shop: Resident, session_id: str) -> None:
+        shown = foreseen_share(shop.sessions, session_id)
+        assert shown is not None
+        self.shown: Share = shown
+        self._house, self._shop, self._session_id = house, shop, session_id
+        self._given: list[Share | None] = []
+        answer = shop.sessions.answer
+
+        def noted(session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
+            answer(session_id, password=password, agreed=agreed)
+            self._given.append(agreed)
+
+        shop.sessions.answer = noted  # type: ignore[method-assign]
+
+    def freeze(self) -> None:
+        coins = [coin for coin in self._shop.wallet.get_utxos() if coin.prevout.to_str() in self.shown.outpoints]
+        self._shop.window.set_frozen_state_of_coins(coins, freeze=True)
+
+    def wait(self) -> None:
+        runner = self._shop.sessions.live.runners[self._session_id]
+        other = self._shop.window.config.format_amount_and_units(9_000_000 - self.shown.contributed_sat)
+        self._house.until(lambda: self._given == [self.shown], "the Yes")
+        self._house.until(lambda: runner._room._consent is None and runner.waiting is Waiting.NEEDS_APPROVAL)
+        self._house.until(lambda: other in self._shop.line and "Answer…" in self._shop.buttons, "the other coin")
 
 
 def test_a_double_click_asks_once(house: House) -> None:
@@ -190,6 +221,36 @@ def test_a_password_for_a_session_that_has_ended_says_so(house: House) -> None:
     shop.press("Unlock and answer")
     house.until(lambda: len(asked) == 2)
     assert asked[1].text == "This payjoin has ended meanwhile."
+
+
+def test_a_yes_to_a_coin_that_is_not_to_be_had_any_more_gives_no_other(house: House) -> None:
+    shop, session_id = asking(house, 5_000_000, 4_000_000)
+    turned = Turned(house, shop, session_id)
+
+    def late(dialog: Any) -> None:
+        turned.freeze()
+        press("&Yes")(dialog)
+
+    asked = house.answers(late, press("&Yes"))
+    shop.press("Answer…")
+    turned.wait()
+    shop.press("Answer…")
+    house.until(lambda: shop.line.startswith("Answered"))
+    assert asked[1].text.startswith("The coin or the fee has changed since you agreed.\n\nAnswer with your coin ")
+    given = view_of(shop.sessions, session_id).share
+    assert given is not None
+    assert given.outpoints != turned.shown.outpoints
+
+
+def test_a_password_that_comes_after_a_yes_is_for_the_coin_of_the_yes(house: House) -> None:
+    shop, session_id = asking(house, 5_000_000, 4_000_000, password=PASSWORD)
+    turned = Turned(house, shop, session_id)
+    asked = house.answers(press("&Yes"), press("Cancel"), press("OK", password=PASSWORD))
+    shop.press("Answer…")
+    house.until(lambda: len(asked) == 2)
+    turned.freeze()
+    shop.parts.deeds.unlock(session_id)
+    turned.wait()
 
 
 # What failed
