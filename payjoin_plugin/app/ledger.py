@@ -194,7 +194,7 @@ class Ledger(Logger):
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)
         self.lapsed.discard(session.id)
-        self.release(session)
+        self._release(session)
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
             self.store.mark_aborted(original.txid)
@@ -220,8 +220,8 @@ class Ledger(Logger):
         expires_at = created_of(session.state).expires_at
         self._reserved.update(dict.fromkeys(committed.outpoints, expires_at))
 
-    def release(self, session: ReceiverSession) -> None:
-        """Give our coins free: the proposal that has them can come to nothing any more."""
+    def _release(self, session: ReceiverSession) -> None:
+        """Give our coins free: the session is over."""
         if (committed := committed_contribution(session.state)) is not None:
             for outpoint in committed.outpoints:
                 self._reserved.pop(outpoint, None)

@@ -112,8 +112,6 @@ class LiveSessions(Logger):
 
     def _moved(self, session: ReceiverSession) -> None:
         self._double_spends.watch(session)
-        if (runner := self.runners.get(session.id)) is not None and runner.answered_elsewhere:
-            self._ledger.release(session)
         self._changed()
 
     async def _drive(self, runner: Runner, transport: HttpTransport) -> None:

@@ -203,8 +203,8 @@ async def test_keys_are_in_the_file_and_the_first_request_after_a_start_has_its_
 
 
 @on_electrums_loop
-async def test_of_two_copies_of_a_wallet_the_slower_one_gives_its_coin_free(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
+async def test_of_two_copies_of_a_wallet_the_slower_one_keeps_its_coin_to_the_end(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:  # so both have the same coin
         session_id, uri = merchant.offer()
         copy = Merchant(merchant.shop, reopen(merchant.wallet))
         copy.wallet.storage.path = str(tmp_path / "copy")
@@ -216,8 +216,12 @@ async def test_of_two_copies_of_a_wallet_the_slower_one_gives_its_coin_free(tmp_
         await sender.run()
         await merchant.until(lambda: any(one.sessions.live.runners[session_id].answered_elsewhere for one in both))
         (slower,) = (one for one in both if one.sessions.live.runners[session_id].answered_elsewhere)
+        (coin,) = slower.sessions.reserved_outpoints()
+        payjoin = sender.payjoin()
+        assert coin in [txin.prevout.to_str() for txin in payjoin.inputs()]
+        slower.sees(payjoin)
+        await slower.until(lambda: slower.row(session_id)["status"] != "active")
         assert slower.sessions.reserved_outpoints() == set()
-        assert sender.payjoin()
         await copy.close()
 
 
