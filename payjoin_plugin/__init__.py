@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -246,12 +247,25 @@ def _say_what_is_wrong_with_arguments(name: str) -> None:
             raise UserFacingException("wallet: is called wallet_path here")
         if not isinstance(given.get("password"), str | None):
             raise UserFacingException("password: must be a text")
-        while self.daemon is not None and self.daemon._plugins is None:  # noqa: ASYNC110, SLF001
-            await asyncio.sleep(0.02)  # it answers commands before it has loaded its plugins, and tells nobody
         return await run(self, **given)
 
     setattr(Commands, name, guarded)
 
 
+def _wait_for_plugins(name: str) -> None:
+    """Have a command wait until the daemon has loaded its plugins: it answers before, and tells nobody."""
+    run = getattr(Commands, name)
+
+    @wraps(run)  # Electrum looks at the arguments' names
+    async def waiting(self: Commands, *args: Any, **kwargs: Any) -> Any:
+        while self.daemon is not None and self.daemon._plugins is None:  # noqa: ASYNC110, SLF001
+            await asyncio.sleep(0.02)
+        return await run(self, *args, **kwargs)
+
+    setattr(Commands, name, waiting)
+
+
+_wait_for_plugins("add_request")  # a request that is made without us has no session, and gets none later
 for _command in [name for name in known_commands if name.startswith(f"{plugin_name}_")]:
+    _wait_for_plugins(_command)
     _say_what_is_wrong_with_arguments(_command)

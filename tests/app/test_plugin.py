@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from electrum import network as electrum_network
 from electrum import util
+from electrum.commands import Commands
 from electrum.daemon import Daemon
 from electrum.storage import StorageOnDiskUnexpectedlyChanged
 
@@ -20,7 +21,7 @@ from payjoin_plugin.cmdline import Plugin
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.merchant import on_electrums_loop, shop
-from tests.wallet.wallets import electrum_running, make_wallet, run
+from tests.wallet.wallets import electrum_running, fund, make_wallet, run
 
 LONG = 5
 """Real seconds in which a lock that anybody gives back is given back."""
@@ -69,6 +70,34 @@ def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(
     assert sessions is not None
     daemon.stop_wallet(loaded.storage.get_path())
     assert plugin.sessions_of(loaded) is None
+    plugin.close()
+    run(daemon.stop())
+
+
+def test_a_request_made_before_the_daemon_has_loaded_its_plugins_waits_for_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(electrum_network, "_INSTANCE", None)
+    wallet = make_wallet(tmp_path, on_disk=True)
+    fund(wallet, 300_000)
+    wallet.save_db()
+    wallet.config.PAYJOIN_OFFER_IN_COMMANDS = True
+    daemon = Daemon(wallet.config, listen_jsonrpc=False)
+    loaded = daemon.load_wallet(wallet.storage.get_path(), None)
+    monkeypatch.setattr(electrum_network, "_INSTANCE", SimpleNamespace(daemon=daemon))
+    adding = Commands(config=wallet.config, daemon=daemon).add_request("0.001", wallet_path=wallet.storage.get_path())
+    added = asyncio.run_coroutine_threadsafe(adding, util.get_asyncio_loop())
+    for _ in range(10):
+        run(asyncio.sleep(0))
+    assert not added.done()
+    plugin = plugin_in(wallet.config, Plugin)
+    daemon._plugins = plugin.parent
+    request_id = added.result(LONG)["request_id"]
+    sessions = plugin.sessions_of(loaded)
+    assert sessions is not None
+    assert list(sessions.store.waiting_requests()) == [request_id]  # for the directory's keys
+    daemon._plugins = None
+    daemon.stop_wallet(loaded.storage.get_path())
     plugin.close()
     run(daemon.stop())
 
