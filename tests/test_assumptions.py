@@ -90,10 +90,6 @@ def test_a_request_is_stored_and_saved_by_add_payment_request_alone(wallet: Abst
         ("get_request_URI", "(self, req: electrum.invoices.Request) -> Optional[str]"),
         ("get_unused_addresses", "(self) -> Sequence[str]"),
         ("is_frozen_coin", "(self, utxo: electrum.transaction.PartialTxInput) -> bool"),
-        (
-            "set_frozen_state_of_coins",
-            "(self, utxos: Iterable[str], freeze: Optional[bool], *, write_to_disk: bool = True) -> None",
-        ),
         ("stop", "(self)"),
     ],
 )

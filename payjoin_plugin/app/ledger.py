@@ -24,6 +24,7 @@ from ..session.receiver import (
     open_state,
 )
 from ..session.status import Over, details_of, read_over
+from ..wallet.seams import is_unfrozen
 from ..wallet.watching import script_of
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class Ledger(Logger):
 
     def record(self, session: ReceiverSession, event: ReceiverEvent, *, after: ReceiverState | None = None) -> bool:
         """Record `event` and, in the same save, what it entails. With `after`: only if the session stands there."""
+        if isinstance(event, CommittedContribution):
+            self._take_back_unfreeze(event)  # not while the store's lock is held: Electrum takes its own first
         with self.store.lock:
             if not session.record(event, now=now(), after=after):
                 return False
@@ -208,6 +211,12 @@ class Ledger(Logger):
         txid, request = details_of(session.state).payjoin_txid, self._wallet.get_request(_request_id(session))
         if txid is not None and request is not None and not self._wallet.get_label_for_txid(txid):
             self._wallet.set_label(txid, request.get_message())
+
+    def _take_back_unfreeze(self, committed: CommittedContribution) -> None:
+        """Have Electrum forget an "Unfreeze" of long ago: one that is said from here on wins over the reservation."""
+        said = [outpoint for outpoint in committed.outpoints if is_unfrozen(self._wallet, outpoint)]
+        if said:
+            self._wallet.set_frozen_state_of_coins(said, None, write_to_disk=False)
 
     def _expose(self, session: ReceiverSession, committed: CommittedContribution) -> None:
         original = held_original(session.state)

@@ -6,9 +6,7 @@
     clear_requests        the same for all of them at once
     stop                  the only sign that a wallet closes, in the window and in the daemon
     get_unused_addresses  the address of an original that we hold goes to no other customer
-    is_frozen_coin        a coin that a session has contributed goes into no other payment
-    set_frozen_state_of_coins
-                          the user's own "Unfreeze" of such a coin wins, until Electrum is started again
+    is_frozen_coin        a coin that a session has contributed goes into no other payment, unless the user unfreezes it
 
 Whatever goes wrong in us is logged, and Electrum gets what it would have got without us.
 """
@@ -16,7 +14,7 @@ Whatever goes wrong in us is logged, and Electrum gets what it would have got wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,8 +62,6 @@ class Seams:
         self._wallet, self._owner = wallet, owner
         self._installed: dict[str, Callable[..., Any]] = {}
         self._before: dict[str, Callable[..., Any]] = {}
-        self._freed: set[str] = set()
-        """Reserved coins that the user has unfrozen."""
         """What stood on the instance before us: another plugin's wrap."""
 
     def install(self) -> None:
@@ -79,7 +75,6 @@ class Seams:
             self._clear_requests,
             self._stop,
             self._get_unused_addresses,
-            self._set_frozen_state_of_coins,
             self._is_frozen_coin,
         ):
             wrap()
@@ -185,25 +180,6 @@ class Seams:
 
         self._put("get_unused_addresses", get_unused_addresses)
 
-    def _set_frozen_state_of_coins(self) -> None:
-        original = self._wallet.set_frozen_state_of_coins
-
-        def set_frozen_state_of_coins(
-            utxos: Iterable[str],
-            freeze: bool | None,  # noqa: FBT001  Electrum's own
-            *,
-            write_to_disk: bool = True,
-        ) -> None:
-            outpoints = list(utxos)
-            original(outpoints, freeze, write_to_disk=write_to_disk)
-            if self._is_on("set_frozen_state_of_coins"):
-                with _own_fault("a freed coin"):
-                    # Electrum's own mark would not do: it stays from an "Unfreeze" of years ago.
-                    said = set(outpoints) if freeze is False else set()
-                    self._freed = ((self._freed - set(outpoints)) | said) & self._owner.reserved_outpoints()
-
-        self._put("set_frozen_state_of_coins", set_frozen_state_of_coins)
-
     def _is_frozen_coin(self) -> None:
         original = self._wallet.is_frozen_coin
 
@@ -213,10 +189,15 @@ class Seams:
             if self._is_on("is_frozen_coin"):
                 with _own_fault("a reserved coin"):
                     outpoint = utxo.prevout.to_str()
-                    return outpoint in self._owner.reserved_outpoints() and outpoint not in self._freed
+                    return outpoint in self._owner.reserved_outpoints() and not is_unfrozen(self._wallet, outpoint)
             return False
 
         self._put("is_frozen_coin", is_frozen_coin)
+
+
+def is_unfrozen(wallet: Abstract_Wallet, outpoint: str) -> bool:
+    """Tell whether the user has said "Unfreeze" of a coin, ever; that is stored by Electrum, and has no public name."""
+    return wallet._frozen_coins.get(outpoint) is False  # noqa: SLF001
 
 
 @contextmanager

@@ -82,6 +82,13 @@ def answers(merchant: Merchant, sender: Sender) -> set[bytes]:
     return sender.answers
 
 
+def only_coin(merchant: Merchant) -> str:
+    """The one coin that can be spent."""
+    (coin,) = merchant.wallet.get_spendable_coins(confirmed_only=True)
+    outpoint: str = coin.prevout.to_str()
+    return outpoint
+
+
 @asynccontextmanager
 async def restarted(merchant: Merchant) -> AsyncIterator[Merchant]:
     again = await merchant.crash_and_restart()
@@ -189,6 +196,30 @@ async def test_our_coin_stays_reserved(tmp_path: Path) -> None:
         await merchant.shop.sender(uri).run()
         async with restarted(merchant) as again:
             assert again.wallet.get_spendable_coins(confirmed_only=True) == []
+
+
+@on_electrums_loop
+async def test_a_coin_that_was_unfrozen_long_ago_is_reserved_like_any_other(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        merchant.wallet.set_frozen_state_of_coins([only_coin(merchant)], freeze=False)
+        _, uri = merchant.offer()
+        await merchant.shop.sender(uri).run()
+        assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
+        async with restarted(merchant) as again:
+            assert again.wallet.get_spendable_coins(confirmed_only=True) == []
+
+
+@on_electrums_loop
+async def test_a_reserved_coin_that_the_user_unfreezes_stays_so(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        coin = only_coin(merchant)
+        _, uri = merchant.offer()
+        await merchant.shop.sender(uri).run()
+        merchant.wallet.set_frozen_state_of_coins([coin], freeze=False)
+        assert only_coin(merchant) == coin
+        async with restarted(merchant) as again:
+            assert again.sessions.reserved_outpoints() == {coin}
+            assert only_coin(again) == coin
 
 
 @on_electrums_loop

@@ -18,7 +18,6 @@ WRAPPED = (
     "stop",
     "get_unused_addresses",
     "is_frozen_coin",
-    "set_frozen_state_of_coins",
 )
 
 

@@ -248,15 +248,6 @@ def test_the_users_unfreeze_wins_over_a_reservation(wallet: Abstract_Wallet, own
 
 
 @installed
-def test_a_coin_that_was_unfrozen_long_ago_is_reserved_like_any_other(wallet: Abstract_Wallet, owner: Owner) -> None:
-    (coin,) = fund(wallet, 100_000)
-    wallet.set_frozen_state_of_coins([coin], freeze=True)
-    wallet.set_frozen_state_of_coins([coin], freeze=False)
-    owner.reserved = {coin}
-    assert wallet.get_spendable_coins() == []
-
-
-@installed
 def test_the_users_freeze_holds_without_a_reservation(wallet: Abstract_Wallet) -> None:
     (coin,) = fund(wallet, 100_000)
     wallet.set_frozen_state_of_coins([coin], freeze=True)
