@@ -8,7 +8,8 @@ everything in the mempool, and after a block.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -129,18 +130,14 @@ class Told:
     received_sat: int
 
 
-@dataclass
-class Play:
-    """One branch while it is played."""
+@dataclass(kw_only=True)
+class Play(ABC):
+    """One branch while it is played, whoever the sender is."""
 
     branch: Branch
     stand: Stand
-    payer: Payer
     receiver: Receiver
-    coin: Coin
-    other_coin: Coin
     request: dict[str, Any] = field(default_factory=dict)
-    payment: V2Payment | None = None
     names: dict[str, str] = field(default_factory=dict)
     """Txid → what a transaction of this branch is called."""
     is_refused: bool = False
@@ -154,26 +151,22 @@ class Play:
     def session_id(self) -> str:
         return str(self.request["payjoin"]["session_id"])
 
+    @property
+    @abstractmethod
+    def is_asked(self) -> bool:
+        """Whether the receiver is asked before they answer."""
+
+    @abstractmethod
+    def reach_stage(self) -> None:
+        """Make the request, and bring it to the branch's stage."""
+
+    @abstractmethod
+    def let_sender_act(self) -> None:
+        """Do what the branch's sender does."""
+
     def make_request(self) -> None:
         expires = self.branch.receiver is ReceiverDoes.EXPIRES
         self.request = self.receiver.payjoin_request(AMOUNT, **({"expiry": LIFE} if expires else {}))
-        terms = Terms(coins=[self.coin])
-        self.payment = prepare(self.payer, self.request["URI"], relay=self.stand.mailroom.relay_url, terms=terms)
-        original = self.stand.node.rpc("decoderawtransaction", self.payment.original_transaction.hex())
-        self.names[original["txid"]] = "original"
-
-    def reach_stage(self) -> None:
-        self.make_request()
-        assert self.payment is not None
-        match self.branch.stage:
-            case Stage.HELD:
-                self.payment.post()
-                self.receiver.until(self.session_id, status="active", reason="needs_approval")
-            case Stage.OUT:
-                self.payment.fetch()
-                payjoin = self.stand.node.rpc("decoderawtransaction", self.payment.sign_payjoin().hex())
-                self.names[payjoin["txid"]] = "payjoin"
-                self.receiver.until(self.session_id, status="active", stage="waiting_for_broadcast")
 
     def let_receiver_act(self) -> None:
         if self.branch.receiver in (ReceiverDoes.ABORTS, ReceiverDoes.BROADCASTS):
@@ -188,24 +181,6 @@ class Play:
             has_original = self.branch.stage is not Stage.BEFORE
             status = "paid_without_payjoin" if has_original else "expired"
             self.receiver.until(self.session_id, status=status, seconds=LIFE + 60)
-
-    def let_sender_act(self) -> None:
-        assert self.payment is not None
-        try:
-            match self.branch.sender:
-                case SenderDoes.PAYJOIN:
-                    self.payment.broadcast_payjoin()
-                case SenderDoes.ORIGINAL:
-                    self.payment.broadcast_original()
-                case SenderDoes.OTHER:
-                    paid = self.payer.spend([self.other_coin.outpoint], to=self.request["address"], value_sat=AMOUNT)
-                    self.names[self.payer.broadcast(paid)] = "other payment"
-                case SenderDoes.DOUBLE_SPEND:
-                    self.payment.spend_otherwise()
-                case SenderDoes.NOTHING:
-                    pass
-        except NodeError:
-            self.is_refused = True
 
     def look(self, *, confirmed: bool) -> None:
         """Wait until the receiver knows what there is to know, and note what they are told."""
@@ -255,16 +230,76 @@ class Play:
         return Row(self.names[row["txid"]], row["amount_sat"], depth)
 
 
-def play_all(stand: Stand, branches: Iterable[Branch], new_daemon: Callable[[str], ElectrumDaemon]) -> list[Play]:
+@dataclass(kw_only=True)
+class OwnPlay(Play):
+    """A branch with our own sender, who can do everything."""
+
+    payer: Payer
+    coin: Coin
+    other_coin: Coin
+    payment: V2Payment | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        return self.branch.stage is Stage.HELD
+
+    def make_request(self) -> None:
+        super().make_request()
+        terms = Terms(coins=[self.coin])
+        self.payment = prepare(self.payer, self.request["URI"], relay=self.stand.mailroom.relay_url, terms=terms)
+        original = self.stand.node.rpc("decoderawtransaction", self.payment.original_transaction.hex())
+        self.names[original["txid"]] = "original"
+
+    def reach_stage(self) -> None:
+        self.make_request()
+        assert self.payment is not None
+        match self.branch.stage:
+            case Stage.HELD:
+                self.payment.post()
+                self.receiver.until(self.session_id, status="active", reason="needs_approval")
+            case Stage.OUT:
+                self.payment.fetch()
+                payjoin = self.stand.node.rpc("decoderawtransaction", self.payment.sign_payjoin().hex())
+                self.names[payjoin["txid"]] = "payjoin"
+                self.receiver.until(self.session_id, status="active", stage="waiting_for_broadcast")
+
+    def let_sender_act(self) -> None:
+        assert self.payment is not None
+        try:
+            match self.branch.sender:
+                case SenderDoes.PAYJOIN:
+                    self.payment.broadcast_payjoin()
+                case SenderDoes.ORIGINAL:
+                    self.payment.broadcast_original()
+                case SenderDoes.OTHER:
+                    paid = self.payer.spend([self.other_coin.outpoint], to=self.request["address"], value_sat=AMOUNT)
+                    self.names[self.payer.broadcast(paid)] = "other payment"
+                case SenderDoes.DOUBLE_SPEND:
+                    self.payment.spend_otherwise()
+                case SenderDoes.NOTHING:
+                    pass
+        except NodeError:
+            self.is_refused = True
+
+
+def play_all(stand: Stand, branches: Iterable[Branch], new_daemon: Callable[[str], ElectrumDaemon]) -> Sequence[Play]:
     """Play branches at the same time, and return them with what the receivers were told, or with what went wrong."""
+    return play_at_once(stand, _prepare(stand, list(branches), daemons_for(new_daemon)))
+
+
+def daemons_for(new_daemon: Callable[[str], ElectrumDaemon]) -> dict[ReceiverDoes, ElectrumDaemon]:
+    """Make two daemons: one that is off meanwhile, and one for all others."""
     away, there = new_daemon("away"), new_daemon("there")
-    daemons = {does: away if does is ReceiverDoes.OFF else there for does in ReceiverDoes}
-    plays = _prepare(stand, list(branches), daemons)
+    return {does: away if does is ReceiverDoes.OFF else there for does in ReceiverDoes}
+
+
+def play_at_once(stand: Stand, plays: Sequence[Play]) -> Sequence[Play]:
+    """Play what was prepared."""
     _reach_stages(plays)
     _each(plays, Play.let_receiver_act)
     _each(plays, Play.wait_for_receiver)
     with _off([play for play in plays if play.branch.receiver is ReceiverDoes.OFF]):
-        _each(plays, Play.let_sender_act)
+        _each(plays, lambda play: play.let_sender_act())
     _each(plays, lambda play: play.look(confirmed=False))
     stand.mine()
     _each(plays, lambda play: play.look(confirmed=True))
@@ -281,9 +316,9 @@ def _each(plays: Iterable[Play], act: Callable[[Play], None]) -> None:
                 play.fault = fault
 
 
-def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, ElectrumDaemon]) -> list[Play]:
+def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, ElectrumDaemon]) -> list[OwnPlay]:
     """Give each branch a wallet with a coin, and the sender two coins for each."""
-    wallets = [_new_wallet(daemons[branch.receiver]) for branch in branches]
+    wallets = [new_wallet(daemons[branch.receiver]) for branch in branches]
     payer = Payer.create(stand, f"branches-{next(NUMBER)}")
     fund_together(
         stand,
@@ -292,7 +327,7 @@ def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, E
     )
     coins = iter(payer.coins())
     plays = [
-        Play(branch, stand, payer, wallet, coin=next(coins), other_coin=next(coins))
+        OwnPlay(branch=branch, stand=stand, payer=payer, receiver=wallet, coin=next(coins), other_coin=next(coins))
         for branch, wallet in zip(branches, wallets, strict=True)
     ]
     for wallet in wallets:
@@ -300,7 +335,7 @@ def _prepare(stand: Stand, branches: list[Branch], daemons: dict[ReceiverDoes, E
     return plays
 
 
-def _new_wallet(daemon: ElectrumDaemon) -> Receiver:
+def new_wallet(daemon: ElectrumDaemon) -> Receiver:
     name = f"branch-{next(NUMBER)}"
     daemon.restore_wallet(master_key(name), name)
     return Receiver(daemon, name)
@@ -313,12 +348,12 @@ def wait_for_coin(wallet: Receiver) -> None:
     )
 
 
-def _reach_stages(plays: list[Play]) -> None:
-    """Bring each branch to its stage, those that wait for the user last: that is a setting."""
-    _each([play for play in plays if play.branch.stage is not Stage.HELD], Play.reach_stage)
+def _reach_stages(plays: Sequence[Play]) -> None:
+    """Bring each branch to its stage, those that ask the user last: that is a setting."""
+    _each([play for play in plays if not play.is_asked], lambda play: play.reach_stage())
     for daemon in {play.receiver.daemon.name: play.receiver.daemon for play in plays}.values():
         daemon.setconfig("plugins.payjoin.ask_before_contributing", value=True)
-    _each([play for play in plays if play.branch.stage is Stage.HELD], Play.reach_stage)
+    _each([play for play in plays if play.is_asked], lambda play: play.reach_stage())
 
 
 @contextmanager
