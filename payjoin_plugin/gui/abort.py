@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from electrum.gui.qt.util import Buttons, WindowModalDialog, WWLabel
 from electrum.i18n import _
+from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View
@@ -29,6 +30,7 @@ class AbortDialog(WindowModalDialog):
         self.broadcast = QCheckBox()
         self.note = WWLabel(_("Whichever is mined counts; both pay you."))
         self.trouble = WWLabel("")
+        self.trouble.setTextFormat(Qt.TextFormat.PlainText)
         self.trouble.setVisible(False)
         self.keep = QPushButton()
         self.keep.clicked.connect(self.reject)

@@ -23,7 +23,7 @@ from PyQt6.QtWidgets import (
 from ..app.services import is_useless
 from ..app.settings import checked
 from ..errors import UserError
-from .labels import KeyHelpLabel
+from .labels import KeyHelpLabel, plain_tooltip
 
 if TYPE_CHECKING:
     from ..app.services import Services
@@ -125,7 +125,7 @@ class ServiceList(QWidget):
         """Show a word beside each address."""
         for row, url in enumerate(self.urls()):
             item = QTableWidgetItem(results.get(url, ""))
-            item.setToolTip(item.text())
+            item.setToolTip(plain_tooltip(item.text()))
             self.table.setItem(row, 1, item)
 
     def _append(self, url: str) -> None:
@@ -176,6 +176,7 @@ class ServiceLists(QWidget):
         self.test_button.setToolTip(_("Reaches each entry and fetches the directory's keys."))
         self.test_button.clicked.connect(self.test)
         self.result = QLabel("")
+        self.result.setTextFormat(Qt.TextFormat.PlainText)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 8, 0, 0)
         box.addWidget(self.directories, 1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PyQt6.QtCore import Qt
 
 from payjoin_plugin.gui.settings import FeeRate, SettingsDialog
 from tests.gui.house import House
@@ -203,3 +204,10 @@ def test_a_test_tells_of_each_entry_what_came_of_it(house: House, dialog: Settin
     assert not results[1].startswith("ok")
     assert results[1]
     assert dialog.lists.directories.table.item(0, 1).text().startswith("ok, ")
+
+
+def test_what_a_test_answers_is_not_read_as_html(dialog: SettingsDialog) -> None:
+    relays = dialog.lists.relays
+    relays.say({relays.urls()[0]: "<b>nonsense</b>"})
+    assert relays.table.item(0, 1).toolTip() == "<qt>&lt;b&gt;nonsense&lt;/b&gt;</qt>"
+    assert dialog.lists.result.textFormat() is Qt.TextFormat.PlainText
