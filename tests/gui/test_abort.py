@@ -15,6 +15,7 @@ from PyQt6 import sip
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtTest import QTest
 
+from payjoin_plugin.gui.abort import AbortDialog
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.log import decode_log
 from tests.gui.house import House, Resident, press
@@ -53,6 +54,16 @@ def test_keep_waiting_changes_nothing(house: House) -> None:
     house.settle(0.2)
     assert session_id in shop.sessions.ledger.open
     assert shop.line.startswith("Waiting")
+
+
+def test_a_question_that_was_answered_is_gone(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    for answer in ("Keep waiting", "Keep waiting", "Abort payjoin"):
+        house.answers(press(answer))
+        shop.press("Abort payjoin")
+    house.settle(0.1)
+    assert shop.window.findChildren(AbortDialog) == []
 
 
 def waiting_for_password(house: House) -> tuple[Resident, str]:
