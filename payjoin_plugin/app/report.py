@@ -28,6 +28,8 @@ from ..wallet.watching import confirmations, received_sat
 from .ledger import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from electrum.invoices import Request
 
     from ..session.log import Record
@@ -103,13 +105,13 @@ class Report:
             "received_sat": received_sat(self._sessions.wallet, created.address, contributed=details.contributed),
         }
 
-    def row_with_events(self, session_id: str) -> dict[str, Any]:
-        """Return one session as a row with its events in words."""
+    def row_with_events(self, session_id: str, amounts: Callable[[int], str] | None = None) -> dict[str, Any]:
+        """Return one session as a row with its events in words. `amounts` writes satoshis; None: as commands do."""
         row = self.row(session_id)
         if row["status"] == Status.UNREADABLE.value:
             return row | {"events": []}
         session = self._sessions.ledger.session(session_id)
-        return row | {"events": [describe(record, session) for record in session.records]}
+        return row | {"events": [describe(record, session, amounts or _btc) for record in session.records]}
 
     def status(self, session: ReceiverSession) -> Status:
         """Return where a session stands."""
@@ -194,21 +196,21 @@ class Report:
         return next((depth for depth in depths if depth is not None), None)
 
 
-def describe(record: Record, session: ReceiverSession) -> dict[str, Any]:
+def describe(record: Record, session: ReceiverSession, amounts: Callable[[int], str]) -> dict[str, Any]:
     """Return an event as its name, its time (unix seconds) and a sentence."""
     return {
         "event": type(record.event).__name__,
         "at": record.at,
         "time": format_time(record.at),
-        "detail": _sentence(record.event, session),
+        "detail": _sentence(record.event, session, amounts),
     }
 
 
-def _sentence(event: ev.Event, session: ReceiverSession) -> str:
+def _sentence(event: ev.Event, session: ReceiverSession, amounts: Callable[[int], str]) -> str:
     match event:
         case ev.Created():
             until = format_time(event.expires_at)
-            return _("Request made for {}, valid until {}").format(_btc(event.amount_sat), until)
+            return _("Request made for {}, valid until {}").format(amounts(event.amount_sat), until)
         case ev.RenewedKeys():
             return _("The directory changed its keys")
         case ev.RetrievedOriginal(reply_key=None):

@@ -97,8 +97,8 @@ class DetailPane(QWidget):
         self.line.setText(line.said(max(0, (view.expires_at or 0) - int(time.time()))))
         self.money.setText(self._money(view))
         self.money.setVisible(bool(self.money.text()))
-        events = self._sessions.report.row_with_events(view.session_id)["events"]
-        text = "\n".join(f"{_clock(event['at'])}  {event['detail']}" for event in events)
+        row = self._sessions.report.row_with_events(view.session_id, self._window.config.format_amount_and_units)
+        text = "\n".join(f"{_clock(event['at'])}  {event['detail']}" for event in row["events"])
         if text != self.timeline.toPlainText():
             self.timeline.setPlainText(text)
         self._show_buttons(view, line.acts)

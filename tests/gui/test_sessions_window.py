@@ -74,6 +74,19 @@ def test_the_timeline_tells_what_happened(house: House) -> None:
     assert window.detail.buttons["show"].isEnabled()
 
 
+def test_the_timeline_tells_amounts_in_the_unit_of_the_window(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request(150_000))
+    house.config.set_key("decimal_point", 5, save=False)
+    try:
+        window = open_window(shop, session_id)
+        assert "Request made for 1.5 mBTC, valid until" in window.detail.timeline.toPlainText()
+    finally:
+        house.config.set_key("decimal_point", 8, save=False)
+    told = shop.sessions.report.row_with_events(session_id)["events"][0]["detail"]
+    assert told.startswith("Request made for 0.0015 BTC, valid until"), "commands have one unit for all"
+
+
 def test_an_export_carries_no_address_unless_that_is_wanted(house: House, tmp_path: Path) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     session_id = shop.session_of(shop.request())
