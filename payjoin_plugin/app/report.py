@@ -111,7 +111,9 @@ class Report:
         if row["status"] == Status.UNREADABLE.value:
             return row | {"events": []}
         session = self._sessions.ledger.session(session_id)
-        return row | {"events": [describe(record, session, amounts or _btc) for record in session.records]}
+        declined = self._sessions.store.is_declined(row["request_id"])
+        events = [describe(record, session, amounts or _btc, declined=declined) for record in session.records]
+        return row | {"events": events}
 
     def status(self, session: ReceiverSession) -> Status:
         """Return where a session stands."""
@@ -196,17 +198,19 @@ class Report:
         return next((depth for depth in depths if depth is not None), None)
 
 
-def describe(record: Record, session: ReceiverSession, amounts: Callable[[int], str]) -> dict[str, Any]:
+def describe(
+    record: Record, session: ReceiverSession, amounts: Callable[[int], str], *, declined: bool
+) -> dict[str, Any]:
     """Return an event as its name, its time (unix seconds) and a sentence."""
     return {
         "event": type(record.event).__name__,
         "at": record.at,
         "time": format_time(record.at),
-        "detail": _sentence(record.event, session, amounts),
+        "detail": _sentence(record.event, session, amounts, declined=declined),
     }
 
 
-def _sentence(event: ev.Event, session: ReceiverSession, amounts: Callable[[int], str]) -> str:
+def _sentence(event: ev.Event, session: ReceiverSession, amounts: Callable[[int], str], *, declined: bool) -> str:
     match event:
         case ev.Created():
             until = format_time(event.expires_at)
@@ -232,19 +236,21 @@ def _sentence(event: ev.Event, session: ReceiverSession, amounts: Callable[[int]
         case ev.RefusedOriginal():
             return _("Refused: {}").format(fault_words(event.fault))
         case ev.Closed():
-            return _outcome(event.outcome)
+            return _outcome(event.outcome, declined=declined)
         case ev.CreatedSender() | ev.PostedOriginal():
             raise AssertionError("a sender's event in a receiver's log")
         case unreachable:
             assert_never(unreachable)
 
 
-def _outcome(outcome: ev.Outcome) -> str:
+def _outcome(outcome: ev.Outcome, *, declined: bool) -> str:
     match outcome:
         case ev.Success():
             return _("Paid by payjoin")
         case ev.Failure():
             return _("The payjoin failed")
+        case ev.Abort() if declined:
+            return _("Without payjoin, as you chose")
         case ev.Abort():
             return _("Payjoin aborted")
         case ev.Fallback():

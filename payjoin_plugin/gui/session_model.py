@@ -65,12 +65,16 @@ class Row:
     is_dropped: bool = False
     """What had paid it is gone."""
     waits_for_coin: bool = False
+    is_declined: bool = False
+    """The user wanted the request plain: its session ended as aborted."""
 
     @property
     def said(self) -> str:
         """The state in a few words."""
         if self.is_dropped:
             return _("Dropped")
+        if self.is_declined:
+            return _("Without payjoin")
         return _("Needs a coin") if self.waits_for_coin else short_status(self.status, self.stage)
 
     def belongs_to(self, show: Show) -> bool:
@@ -110,6 +114,7 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
         search=" ".join(words).lower(),
         is_dropped=is_dropped,
         waits_for_coin=waiting is Waiting.NO_COIN,
+        is_declined=status is Status.ABORTED and sessions.store.is_declined(created.request_id),
     )
 
 

@@ -87,6 +87,16 @@ def test_the_timeline_tells_amounts_in_the_unit_of_the_window(house: House) -> N
     assert told.startswith("Request made for 0.0015 BTC, valid until"), "commands have one unit for all"
 
 
+def test_a_declined_request_is_not_called_aborted(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    request_id = shop.request()
+    window = open_window(shop, shop.session_of(request_id))
+    shop.parts.deeds.decline(request_id)
+    house.until(lambda: "Without payjoin, as you chose" in window.detail.timeline.toPlainText())
+    assert "bort" not in window.detail.timeline.toPlainText()
+    assert window.model._rows[shop.session_of(request_id)].said == "Without payjoin"
+
+
 def test_an_export_carries_no_address_unless_that_is_wanted(house: House, tmp_path: Path) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     session_id = shop.session_of(shop.request())
