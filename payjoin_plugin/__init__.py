@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from electrum.commands import Commands, known_commands, plugin_command
 from electrum.plugin import Plugins
 from electrum.simple_config import ConfigVar, SimpleConfig
-from electrum.util import UserFacingException
+from electrum.util import UserFacingException, trigger_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +86,21 @@ def _setter(name: str) -> Callable[[object], object]:
     return convert
 
 
+class Setting(ConfigVar):
+    """One that says on Electrum's bus that it was changed, whether by a window or by `setconfig`."""
+
+    def _set_config_value(self, config: SimpleConfig, value: object, *, save: bool = True) -> None:
+        from .app.settings import SETTINGS_CHANGED  # noqa: PLC0415  # only when a setting is changed
+
+        super()._set_config_value(config, value, save=save)
+        trigger_callback(SETTINGS_CHANGED)
+
+
 for _name, (_default, _help) in SETTINGS.items():
     setattr(
         SimpleConfig,
         f"PAYJOIN_{_name.upper()}",
-        ConfigVar(
+        Setting(
             f"plugins.{plugin_name}.{_name}",
             default=_default,
             convert_setter=_setter(_name),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from electrum.i18n import _
 from electrum.network import Network
-from electrum.util import make_aiohttp_session
+from electrum.util import EventListener, event_listener, make_aiohttp_session
 
 from ..client.directory import KeyCache, Relays, same_operator
 from ..client.keeper import KeyKeeper
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
 
 
-class Services:
+class Services(EventListener):
     """Made once for the plugin. Everything but `settings` and `keeper.current` belongs to the event loop."""
 
     def __init__(self, config: SimpleConfig, changed: Callable[[], None]) -> None:
@@ -50,14 +50,21 @@ class Services:
         """Begin to keep keys, unless that is done already. On the event loop."""
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.get_running_loop().create_task(self.keeper.run())
+            self.register_callbacks()
 
     async def stop(self) -> None:
         """End everything that is under way."""
+        self.unregister_callbacks()
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
             self._keeping = None
         await self._connections.close()
+
+    @event_listener
+    def on_event_payjoin_settings_changed(self) -> None:
+        """Other directories or relays may have been set."""
+        self.keeper.poke()
 
     def new_transport(self) -> HttpTransport:
         """Return a session's own transport; close it when the session's task ends."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "plugins.payjoin."
 
 SETTINGS_CHANGED = "payjoin_settings_changed"
-"""The event on Electrum's bus when a window changed a setting; each window shows some of them."""
+"""The event on Electrum's bus when a setting was changed, by a window or a command."""
 
 DAY = 24 * 3600
 """Seconds."""

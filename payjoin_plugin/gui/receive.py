@@ -19,12 +19,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
-from electrum.util import trigger_callback
 from PyQt6.QtCore import QObject, QSize, QTimer
 from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..app.offering import request_made_in_window
-from ..app.settings import SETTINGS_CHANGED
 from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
 from .labels import LineLabel, StillLabel, plain_tooltip
@@ -62,7 +60,7 @@ class Toggle(QObject):
         self.box.setToolTip(explained)
         self.box.setWhatsThis(explained)
         self.box.setChecked(bool(self._setting.get()))
-        self.box.clicked.connect(self._choose)
+        self.box.clicked.connect(self._setting.set)
         self.reason = LineLabel()
         grid = window.receive_tab.receive_grid
         grid.addWidget(self.box, TOGGLE_ROW, 0)
@@ -93,10 +91,6 @@ class Toggle(QObject):
             return
         with request_made_in_window(wanted=self.box.isChecked()):
             original(is_lightning)
-
-    def _choose(self, ticked: bool) -> None:  # noqa: FBT001  # Qt's signal
-        self._setting.set(ticked)
-        trigger_callback(SETTINGS_CHANGED)
 
     def _show(self, obstacle: tuple[str | None, bool]) -> None:
         reason, for_ever = obstacle

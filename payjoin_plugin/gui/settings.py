@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from electrum.gui.common_qt.util import QtEventListener, qt_event_listener
 from electrum.gui.qt.util import Buttons, CancelButton, OkButton, WindowModalDialog
 from electrum.i18n import _
-from electrum.util import UserFacingException, get_asyncio_loop, trigger_callback
+from electrum.util import UserFacingException
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import (
     QCheckBox,
@@ -23,7 +24,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..app.settings import PREFIX, SETTINGS_CHANGED
+from ..app.settings import PREFIX
 from .bridge import Bridge
 from .labels import KeyHelpLabel
 from .services import ServiceList, ServiceLists
@@ -96,7 +97,7 @@ class FeeRate(QDoubleSpinBox):
             self.setValue(1)
 
 
-class SettingsDialog(WindowModalDialog):
+class SettingsDialog(WindowModalDialog, QtEventListener):
     """All settings, with units, bounds and a sentence of help each."""
 
     def __init__(self, parent: QWidget, config: SimpleConfig, services: Services) -> None:
@@ -147,6 +148,8 @@ class SettingsDialog(WindowModalDialog):
         box.addLayout(Buttons(CancelButton(self), self.save_button))
         self.resize(760, 680)
         self.finished.connect(self._bridge.close)
+        self.finished.connect(self.unregister_callbacks)
+        self.register_callbacks()
 
     def field(self, name: str) -> Any:
         """Return what the field of a setting shows."""
@@ -170,9 +173,16 @@ class SettingsDialog(WindowModalDialog):
         except UserFacingException as refusal:
             self._refuse(str(refusal))
             return
-        trigger_callback(SETTINGS_CHANGED)
-        get_asyncio_loop().call_soon_threadsafe(self._services.keeper.poke)
         super().accept()
+
+    @qt_event_listener
+    def on_event_payjoin_settings_changed(self) -> None:
+        """A setting was changed elsewhere: show it, unless its field was edited."""
+        for name, (read, fill) in self._fields.items():
+            value = getattr(self._services.settings, name)
+            if read() == self._kept[name] != value:
+                fill(value)
+                self._kept[name] = read()
 
     def _refuse(self, sentence: str) -> None:
         self.trouble.setText(sentence)

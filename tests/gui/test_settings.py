@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from electrum.commands import Commands
+from electrum.util import get_asyncio_loop
 from PyQt6.QtCore import Qt
 
 from payjoin_plugin.gui.settings import FeeRate, SettingsDialog
 from tests.gui.house import House
+from tests.mailroom.mailroom import Mailroom
+from tests.wallet.wallets import run
 
 CHANGED: dict[str, Any] = {
     "offer_in_window": False,
@@ -105,6 +110,43 @@ def test_the_tick_of_each_window_follows_what_was_saved(house: House) -> None:
     house.until(lambda: not any(resident.parts.toggle.box.isChecked() for resident in (shop, other)))
     shop.request()
     assert "pj=" not in shop.tab.URI
+
+
+def setconfig(house: House, name: str, value: object) -> None:
+    """As the command does, in the daemon that the window is part of."""
+    commands = Commands(config=house.config, daemon=house.daemon)
+    run(commands.setconfig(f"plugins.payjoin.{name}", json.dumps(value)))
+
+
+def test_the_tick_follows_a_command(house: House) -> None:
+    shop = house.open("shop", 5_000_000)
+    setconfig(house, "offer_in_window", value=False)
+    house.until(lambda: not shop.parts.toggle.box.isChecked())
+    setconfig(house, "offer_in_window", value=None)
+    house.until(shop.parts.toggle.box.isChecked)
+
+
+def test_what_a_command_sets_is_shown_where_nobody_has_edited(house: House, dialog: SettingsDialog) -> None:
+    dialog.fill("session_lifetime", 90 * 60)
+    setconfig(house, "session_lifetime", 7200)
+    setconfig(house, "minimum_amount", 25_000)
+    house.until(lambda: dialog.field("minimum_amount") == 25_000)
+    dialog.save_button.click()
+    assert house.plugin.services.settings.session_lifetime == 90 * 60
+    assert house.plugin.services.settings.minimum_amount == 25_000
+
+
+def test_the_keys_of_a_directory_that_a_command_sets_are_fetched_at_once(house: House) -> None:
+    house.open("shop", 5_000_000).with_keys()
+    get_asyncio_loop().call_soon_threadsafe(house.plugin.services.keeper.poke)  # its minute begins anew
+    house.settle(0.2)
+    other = Mailroom(timeout=1)
+    run(other.__aenter__())
+    try:
+        setconfig(house, "directories", [other.directory_url])
+        house.until(lambda: house.plugin.services.keeper.current() is not None)
+    finally:
+        run(other.stop())
 
 
 def test_cancel_changes_nothing(house: House, dialog: SettingsDialog) -> None:
