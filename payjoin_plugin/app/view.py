@@ -28,6 +28,8 @@ from ..wallet.watching import request_paid, seen_for
 from .ledger import now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from electrum.transaction import Transaction
 
     from ..client.runner import Runner
@@ -205,15 +207,23 @@ class Finder:
 
     def settled_by(self, tx: Transaction) -> View | None:
         """Return the session that `tx` settled, whether by the payjoin or without it."""
-        if self._sessions.store.unreadable is not None:
-            return None
+        return next((view for view in self._paid_to_by(tx) if view.paid_txid == tx.txid()), None)
+
+    def is_payjoin(self, tx: Transaction) -> bool:
+        """Tell whether `tx` is a payjoin, also one that the network has dropped."""
+        return any(
+            tx.txid() == (view.paid_txid if view.paid_by is PaidBy.PAYJOIN else view.payjoin_txid)
+            for view in self._paid_to_by(tx)
+        )
+
+    def _paid_to_by(self, tx: Transaction) -> Iterator[View]:
+        """Return the sessions to whose addresses `tx` pays."""
+        if self._sessions.store.unreadable is not None or tx.txid() is None:
+            return
         self._look_for_new_ones()
         for txout in tx.outputs():
             for session_id in self._by_address.get(txout.address, ()):
-                view = view_of(self._sessions, session_id)
-                if view.paid_txid is not None and view.paid_txid == tx.txid():
-                    return view
-        return None
+                yield view_of(self._sessions, session_id)
 
     def _look_for_new_ones(self) -> None:
         for session_id in self._sessions.store.session_ids():

@@ -1,5 +1,7 @@
 """The history list: our icon beside a payjoin's description, and in words, as tooltip, what we added and received.
 
+Its menu offers to replace a payjoin, since a coin in it is ours. A question says first what follows.
+
 Electrum has no hook for the rows, and its own icon says how deep a transaction lies. So the mark stands where Electrum
 has none: decoration and tooltip of the description. (The description is the request's: app/ledger.py.)
 """
@@ -20,6 +22,7 @@ from .wraps import Wraps, own_fault
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
+    from electrum.transaction import Transaction
 
 ROLES = (Qt.ItemDataRole.DecorationRole, Qt.ItemDataRole.ToolTipRole)
 
@@ -35,6 +38,8 @@ class HistoryMarks:
     def wrap(self, wraps: Wraps) -> None:
         """Stand before the model's answers to its view, which asks for the rows on screen and no others."""
         wraps.around(self._window.history_model, "data", self._data)
+        wraps.before(self._window, "bump_fee_dialog", self._may_bump)
+        wraps.before(self._window, "dscancel_dialog", self._may_cancel)
         self._repaint()
 
     def remove(self) -> None:
@@ -67,3 +72,18 @@ class HistoryMarks:
         if view is None or view.paid_by is not PaidBy.PAYJOIN:
             return None
         return payjoin_words(view.share, self._window.config) if view.share is not None else _("Payjoin.")
+
+    def _may_bump(self, tx: Transaction) -> bool:
+        question = _(
+            "This is a payjoin. A version with a higher fee must be signed by the sender as well, and Electrum takes "
+            "what pays you for change: it may give it another address, and your request would count as unpaid. To "
+            "speed the payjoin up, send its coin to yourself with a high fee instead.\n\nGo on all the same?"
+        )
+        return not self._finder.is_payjoin(tx) or self._window.question(question, title=_("Increase fee"))
+
+    def _may_cancel(self, tx: Transaction) -> bool:
+        question = _(
+            "This payjoin pays you. To cancel it is to spend your own coin in it elsewhere: the payjoin is dead then, "
+            "and you are not paid by it.\n\nCancel it all the same?"
+        )
+        return not self._finder.is_payjoin(tx) or self._window.question(question, title=_("Cancel (double-spend)"))

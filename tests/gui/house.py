@@ -95,6 +95,9 @@ class OnlineNetwork(Network):
     def is_connected(self) -> bool:
         return self.is_online
 
+    def has_fee_mempool(self) -> bool:
+        return False
+
     async def broadcast_transaction(self, tx: Transaction) -> None:
         self.broadcast.append(tx.txid())
 

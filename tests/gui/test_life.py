@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+from electrum.gui.qt.main_window import ElectrumWindow
 from PyQt6.QtCore import Qt, QTimer
-from PyQt6.QtWidgets import QWidget
+from PyQt6.QtWidgets import QMenu, QWidget
 
 from payjoin_plugin.app.view import Finder
-from tests.gui.house import House, Resident
+from tests.gui.house import House, Resident, press
+from tests.gui.test_deeds import drop, paid
 from tests.wallet.wallets import pay, see_in_mempool
 
 
@@ -106,6 +109,64 @@ def history_marks(shop: Resident) -> dict[str, tuple[object, str, str]]:
         icon, tooltip, text = (index.data(role) for role in roles)
         shown[view.tx_item_from_proxy_row(row)["txid"]] = (icon, tooltip, text)
     return shown
+
+
+REPLACE = ("Increase fee", "Cancel (double-spend)")
+"""What Electrum's menu offers of an unconfirmed transaction with a coin of ours in it."""
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which of Electrum's dialogs were opened, in every window that is made from now on."""
+    opened: list[str] = []
+    for name in ("bump_fee_dialog", "dscancel_dialog"):
+        monkeypatch.setattr(ElectrumWindow, name, lambda _window, _tx, name=name: opened.append(name))
+    return opened
+
+
+def choose_in_history(shop: Resident, txid: str, words: str) -> None:
+    """Choose an entry of a transaction's menu in the history."""
+    view = shop.window.history_list
+    shop.window.tabs.setCurrentIndex(0)
+    shop.house.settle(0.2)
+    view.update()
+    (row,) = (n for n in range(view.model().rowCount()) if view.tx_item_from_proxy_row(n)["txid"] == txid)
+    menus: list[QMenu] = []
+    view.open_menu = lambda menu, _place: menus.append(menu)
+    view.create_menu(view.visualRect(view.model().index(row, view.Columns.DESCRIPTION)).center())
+    (action,) = (action for action in menus[0].actions() if action.text() == words)
+    action.trigger()
+
+
+def test_whoever_replaces_a_payjoin_is_asked_first(house: House, replaced: list[str]) -> None:
+    shop, tx = paid(house)
+    for words in REPLACE:
+        asked = house.answers(press("&No"))
+        choose_in_history(shop, tx.txid(), words)
+        assert asked[0].title == words
+        assert replaced == []
+    for words in REPLACE:
+        house.answers(press("&Yes"))
+        choose_in_history(shop, tx.txid(), words)
+    assert replaced == ["bump_fee_dialog", "dscancel_dialog"]
+
+
+def test_whoever_replaces_a_dropped_payjoin_is_asked_too(house: House, replaced: list[str]) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    asked = house.answers(press("&No"))
+    choose_in_history(shop, tx.txid(), "Increase fee")
+    assert "payjoin" in asked[0].text
+    assert replaced == []
+
+
+@pytest.mark.parametrize("words", REPLACE)
+def test_other_transactions_are_replaced_as_ever(house: House, replaced: list[str], words: str) -> None:
+    shop = house.open("shop", 5_000_000)
+    tx = pay(shop.wallet, house.sender().wallet.get_receiving_addresses()[0], 70_000)
+    see_in_mempool(shop.wallet, tx)
+    choose_in_history(shop, tx.txid(), words)
+    assert len(replaced) == 1
 
 
 def test_while_nothing_changes_no_timer_of_ours_is_faster_than_a_second(house: House) -> None:

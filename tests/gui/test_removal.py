@@ -68,6 +68,7 @@ def wraps_on(shop: Resident) -> set[str]:
         for name in vars(target)
         if callable(vars(target)[name]) and callable(getattr(type(target), name, None))
     }
+    on_instances |= {f"ElectrumWindow.{name}" for name, value in vars(window).items() if is_ours(value)}
     on_classes = {f"PluginsDialog.{name}" for name, value in vars(PluginsDialog).items() if is_ours(value)}
     return on_instances | on_classes
 
