@@ -12,7 +12,6 @@ from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
 from .gui.removal import Removal
-from .gui.settings import SettingsDialog
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
 
@@ -100,6 +99,8 @@ class Plugin(PayjoinPlugin):
 
     def settings_dialog(self, window: QWidget) -> None:
         """Show them. `window`: Electrum's dialog of this plugin."""
+        from .gui.settings import SettingsDialog  # noqa: PLC0415  # only when it is opened: see PayjoinPlugin
+
         SettingsDialog(window, self.config, self.services).exec()
 
     def on_close(self) -> None:

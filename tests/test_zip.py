@@ -102,6 +102,14 @@ def test_before_there_is_a_wallet_next_to_nothing_of_ours_is_compiled(archive: P
     assert load(archive, tmp_path / "electrum", "cmdline")["at_first"] == [f"{LOADED_AS}{name}" for name in names]
 
 
+def test_dialogs_are_compiled_when_they_are_opened(archive: Path, tmp_path: Path) -> None:
+    at_first = load(archive, tmp_path / "electrum", "qt")["at_first"]
+    assert isinstance(at_first, list)
+    assert f"{LOADED_AS}.gui.window" in at_first
+    later = ("sessions", "session_model", "detail", "settings", "services")
+    assert not {f"{LOADED_AS}.gui.{name}" for name in later} & set(at_first)
+
+
 def test_the_daemon_needs_no_qt(archive: Path, tmp_path: Path) -> None:
     assert not load(archive, tmp_path / "electrum", "cmdline")["qt"]
 

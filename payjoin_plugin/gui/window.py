@@ -19,7 +19,6 @@ from .history import HistoryMarks
 from .notices import Notices
 from .receive import StatusPanel, Toggle
 from .requests import RequestMarks
-from .sessions import SessionsWindow
 from .wraps import Wraps, own_fault
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from ..app.sessions import WalletSessions
+    from .sessions import SessionsWindow
 
 SOON = 100
 """Milliseconds in which any number of turns make one repaint."""
@@ -94,6 +94,8 @@ class WindowParts(QObject, QtEventListener):
 
     def show_sessions(self, session_id: str | None) -> None:
         """Open the sessions window, at a session."""
+        from .sessions import SessionsWindow  # noqa: PLC0415  # only when it is opened: see PayjoinPlugin
+
         if self._window_of_sessions is None:
             self._window_of_sessions = SessionsWindow(
                 self.window, self.sessions, self.deeds, self.bridge, self._icon, show_settings=self._show_settings
