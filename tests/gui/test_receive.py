@@ -105,6 +105,25 @@ def test_the_link_is_made_a_payjoins_when_that_becomes_possible_and_the_user_is_
     assert "The link offers payjoin now: copy it again." in shop.line
 
 
+def test_the_detached_code_has_the_link_of_the_tab_at_every_moment(house: House, shop: Resident) -> None:
+    house.network.is_online = False
+    shop.request()
+    shop.window.toggle_qr_window()
+    code = shop.window.qr_window.qrw
+    assert code.data == shop.tab.URI
+    house.network.is_online = True
+    shop.sessions._chain_changed()
+    house.until(lambda: "pj=" in code.data)
+    assert code.data == shop.tab.URI
+    shop.request(70_000)
+    assert "amount=0.0007" in code.data
+    assert "pj=" in code.data
+    assert code.data == shop.tab.URI
+    house.sender().offer(shop)
+    house.until(lambda: "pj=" not in code.data)
+    assert code.data == shop.tab.URI
+
+
 def test_a_payjoin_changes_the_words_until_it_is_paid(house: House, shop: Resident) -> None:
     shop.request()
     offer = house.sender().offer(shop)
