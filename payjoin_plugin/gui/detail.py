@@ -128,7 +128,7 @@ class DetailPane(QWidget):
         self.buttons["show"].setEnabled(view.paid_txid is not None)
         self.buttons["copy"].setEnabled(view.offers)
         self.buttons["copy"].setToolTip("" if view.offers else _("Its link no longer offers payjoin."))
-        common = (Act.ABORT, Act.BROADCAST, Act.SHOW, Act.DETAILS, Act.NEW_REQUEST)
+        common = (Act.BROADCAST, Act.SHOW, Act.NEW_REQUEST)
         self._first = next((act for act in acts if act not in common), None)
         self.buttons["first"].setVisible(self._first is not None)
         if self._first is not None:

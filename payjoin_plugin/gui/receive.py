@@ -6,7 +6,7 @@
     ☑ Payjoin         why not, where it cannot be              ▓       ▓
     [Clear]                       [Onchain] [Lightning]        ▓▓▓▓▓▓▓▓▓
     Waiting for the sender to pay · 23 h 59 min left
-    [Abort payjoin] [Details]
+    [Abort payjoin] [Details] [Unlock and answer]
 
 The status has its place in the empty space left of the QR code, whether there is a status or not: nothing moves.
 """
@@ -26,7 +26,7 @@ from ..app.offering import request_made_in_window
 from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
 from .labels import LineLabel, StillLabel, plain_tooltip
-from .words import Act, Line, act_words, line_of, next_change
+from .words import Act, Line, act_words, line_of, next_change, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -41,8 +41,8 @@ TOGGLE_ROW = 3
 """Electrum leaves this row of the tab's grid empty."""
 ROOM = 70
 """Pixels by which Electrum's lowest window must be higher for the tick and the status."""
-BUTTONS = 3
-"""As many as a line has at most: two deeds and *Details*."""
+BUTTONS = 4
+"""*Abort payjoin* and *Details*, each in its place whatever happens, and at most two deeds more."""
 
 
 class Toggle(QObject):
@@ -215,11 +215,15 @@ class StatusPanel(QWidget):
             self._notes.append(_("The link offers payjoin now: copy it again."))
         if view is not None and view.trouble and (view.is_active or view.can_broadcast):
             self._notes.append(view.trouble)
-        self._acts = () if view is None else tuple(dict.fromkeys((*line.acts, Act.DETAILS)))
+        self._acts = () if view is None else (Act.ABORT, Act.DETAILS, *line.acts)
         for number, button in enumerate(self.buttons):
             button.setVisible(number < len(self._acts))
             if number < len(self._acts):
                 button.setText(act_words(self._acts[number]))
+        reason = why_no_abort(view) if view is not None else None
+        self.buttons[0].setEnabled(reason is None)
+        self.buttons[0].setToolTip(reason or "")
+        self.buttons[0].setAccessibleDescription(reason or "")  # a disabled button has no focus to ask for a tooltip by
 
     def _do(self, number: int, *_clicked: object) -> None:
         if self._view is not None and number < len(self._acts):

@@ -50,7 +50,7 @@ def act_words(act: Act) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """The status line of a session, with its buttons in order."""
+    """The status line of a session, with its buttons beside *Abort payjoin* and *Details*."""
 
     text: str
     acts: tuple[Act, ...] = ()
@@ -110,7 +110,7 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
         case Status.UNREADABLE if view.newer:
             return Line(_("Made by a newer version of Payjoin. Left as it is."))
         case Status.UNREADABLE:
-            return Line(_("Its record is damaged. Left as it is."), (Act.DETAILS,))
+            return Line(_("Its record is damaged. Left as it is."))
         case unreachable:
             assert_never(unreachable)
 
@@ -131,19 +131,19 @@ def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
         case _ if view.paid_by is not None:
             return Line(_("The payment is on its way."), (Act.SHOW,))
         case _ if view.waiting is Waiting.FAULT:
-            return Line(_("Payjoin had a fault; see the log. The sender can still pay without it."), (Act.ABORT,))
+            return Line(_("Payjoin had a fault; see the log. The sender can still pay without it."))
         case Stage.WAITING_FOR_SENDER | None:
-            return Line(_("Waiting for the sender to pay"), (Act.ABORT,), counts_down=True, hint=_no_need_to_wait())
+            return Line(_("Waiting for the sender to pay"), counts_down=True, hint=_no_need_to_wait())
         case Stage.CHECKING_ORIGINAL:
-            return Line(_("The sender's payment has come. Checking it…"), (Act.ABORT,))
+            return Line(_("The sender's payment has come. Checking it…"))
         case Stage.WAITING_FOR_WALLET:
             return _waiting(view, config, foreseen)
         case Stage.POSTING_PROPOSAL:
-            return Line(_("Sending the answer…"), (Act.ABORT,))
+            return Line(_("Sending the answer…"))
         case Stage.POSTING_ERROR:
             return Line(_("Telling the sender that their payment cannot be accepted…"))
         case Stage.WAITING_FOR_BROADCAST:
-            return Line(_answered(view), (Act.ABORT,), counts_down=True, hint=_no_need_to_wait())
+            return Line(_answered(view), counts_down=True, hint=_no_need_to_wait())
         case unreachable:
             assert_never(unreachable)
 
@@ -164,22 +164,22 @@ def _waiting(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
     match view.waiting:
         case Waiting.LOCKED:
             text = _("The sender is waiting. Unlock the wallet to answer")
-            return Line(text, (Act.UNLOCK, Act.ABORT), counts_down=True)
+            return Line(text, (Act.UNLOCK,), counts_down=True)
         case Waiting.NEEDS_APPROVAL:
             text = _("The sender is waiting for your answer")
             if foreseen is not None:
                 text = _("The sender is waiting. Adding {} of yours costs {}").format(
                     config.format_amount_and_units(foreseen.contributed_sat), sat(foreseen.receiver_fee_sat)
                 )
-            return Line(text, (Act.ANSWER, Act.ABORT), counts_down=True)
+            return Line(text, (Act.ANSWER,), counts_down=True)
         case Waiting.NO_COIN:
             text = _("The sender is waiting until a coin of yours is free")
-            return Line(text, (Act.ABORT,), counts_down=True)
+            return Line(text, counts_down=True)
         case Waiting.DOUBLE_SPEND:
             text = _("Careful: the sender's coins were spent elsewhere. Nothing was answered.")
-            return Line(text, (Act.ABORT, Act.ANSWER_ANYWAY))
+            return Line(text, (Act.ANSWER_ANYWAY,))
         case _:
-            return Line(_("The sender is waiting"), (Act.ABORT,), counts_down=True)
+            return Line(_("The sender is waiting"), counts_down=True)
 
 
 def payjoin_words(share: Share, config: SimpleConfig) -> str:
@@ -284,6 +284,8 @@ def why_no_abort(view: View) -> str | None:
         return None
     if view.stage is Stage.POSTING_ERROR:
         return _("It is ending by itself.")
+    if view.status is Status.UNREADABLE:
+        return _("Its record cannot be read.")
     return _("This payjoin has ended.")
 
 

@@ -93,7 +93,7 @@ def test_without_the_tick_the_senders_payment_stays_ready(house: House) -> None:
     shop.press("Abort payjoin")
     house.until(lambda: shop.line == "Payjoin aborted. The sender's own payment was not broadcast.")
     assert house.network.broadcast == []
-    assert shop.buttons == ["Broadcast it…", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
     asked = house.answers(press("&Yes"))
     shop.press("Broadcast it…")
     house.until(lambda: house.network.broadcast)

@@ -51,7 +51,7 @@ def spend_elsewhere(house: House, offer: Offer) -> None:
 def test_a_dropped_payjoin_is_broadcast_again(house: House) -> None:
     shop, tx = paid(house)
     drop(shop, tx)
-    assert shop.buttons == ["Broadcast again", "Remove it", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast again", "Remove it"]
     shop.press("Broadcast again")
     house.until(lambda: house.network.broadcast == [tx.txid()])
     see_in_mempool(shop.wallet, tx)
@@ -70,7 +70,7 @@ def test_a_dropped_payjoin_is_removed_only_after_a_yes_and_frees_our_coin(house:
     assert shop.wallet.adb.get_transaction(tx.txid()) is None
     assert [coin.value_sats() for coin in shop.wallet.get_spendable_coins(confirmed_only=True)] == [5_000_000]
     house.until(lambda: shop.line.startswith("The payjoin was dropped by the network, and removed here."))
-    assert shop.buttons == ["Details"]
+    assert shop.buttons == ["Abort payjoin", "Details"]
 
 
 def test_what_cannot_be_broadcast_again_is_said(house: House) -> None:
@@ -109,7 +109,7 @@ def double_spent(house: House, *, password: str | None = None) -> tuple[Resident
 
 def test_a_double_spend_rings_and_holds_the_answer_back(house: House) -> None:
     shop, _ = double_spent(house)
-    assert shop.buttons == ["Abort payjoin", "Answer all the same", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Answer all the same"]
     assert house.rung[-1] == "The sender's coins were spent elsewhere; your answer was held back."
     house.answers(press("&No"))
     shop.press("Answer all the same")
@@ -262,7 +262,7 @@ def test_a_request_that_failed_is_made_anew_from_its_own_words(house: House) -> 
     shop.sessions.ledger.record(shop.sessions.ledger.open[session_id], Closed(Failure()))
     shop.sessions.live.stop_soon(session_id)
     house.until(lambda: shop.line == "The payjoin failed: something else than a payment came.")
-    assert shop.buttons == ["New request", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "New request"]
     shop.press("New request")
     assert shop.tab.receive_amount_e.get_amount() == 70_000
     assert shop.tab.receive_message_e.text() == "Rent"
@@ -279,7 +279,7 @@ def test_a_senders_fault_is_told_from_a_fixed_table_and_their_payment_can_be_had
     house.sender().offer(shop)
     failed = "The payjoin failed: it would cost you more than your limit."
     house.until(lambda: shop.line == f"{failed} Their payment without payjoin is ready.")
-    assert shop.buttons == ["Broadcast it…", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
     asked = house.answers(press("&Yes"))
     shop.press("Broadcast it…")
     house.until(lambda: house.network.broadcast)
@@ -315,7 +315,7 @@ def test_an_expired_request_says_so_and_offers_what_is_held(house: House) -> Non
     session.state = replace(session.state, created=past)  # type: ignore[arg-type]
     shop.parts._refresh()
     assert shop.line == "Expired. Their payment is ready."
-    assert shop.buttons == ["Broadcast it…", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
     (txid,) = shop.sessions.originals.kept()
     shop.sessions.settling.refusals[txid] = "server busy"
     shop.parts._refresh()

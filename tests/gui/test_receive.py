@@ -133,7 +133,27 @@ def test_a_payjoin_changes_the_words_until_it_is_paid(house: House, shop: Reside
     offer.complete(shop)
     house.until(lambda: shop.line.startswith("Paid by payjoin: 0.00099"))
     assert shop.line.endswith(" sat.")
-    assert shop.buttons == ["Show transaction", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Show transaction"]
+
+
+def test_abort_stays_in_its_place_and_says_why_there_is_nothing_to_abort(house: House, shop: Resident) -> None:
+    shop.request()
+    house.settle(0.1)
+    abort, details = shop.parts.panel.buttons[:2]
+    places = [abort.geometry(), details.geometry()]
+    assert abort.isEnabled()
+    assert abort.toolTip() == ""
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    offer.complete(shop)
+    house.until(lambda: shop.line.startswith("Paid by payjoin"))
+    house.settle(0.1)
+    assert not abort.isEnabled()
+    assert abort.toolTip() == abort.accessibleDescription() == "The payment is already on its way."
+    assert [abort.geometry(), details.geometry()] == places
+    shop.request(70_000)
+    assert abort.isEnabled()
+    assert abort.toolTip() == abort.accessibleDescription() == ""
 
 
 def test_the_senders_own_payment_is_told_from_a_payjoin(house: House, shop: Resident) -> None:
@@ -149,7 +169,7 @@ def test_a_locked_wallet_asks_for_the_password_and_answers(house: House) -> None
     shop.request()
     offer = house.sender().offer(shop)
     house.until(lambda: shop.line.startswith("The sender is waiting. Unlock the wallet to answer · 2"))
-    assert shop.buttons == ["Unlock and answer", "Abort payjoin", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Unlock and answer"]
     assert house.rung == ["A sender is waiting: unlock the wallet to answer."]
     asked = house.answers(press("OK", password="wrong"), press("OK"), press("OK", password=PASSWORD))
     shop.press("Unlock and answer")

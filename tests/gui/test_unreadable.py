@@ -76,7 +76,8 @@ def test_a_session_that_cannot_be_read_is_said_and_the_others_go_on(
     shop = reopened(house, shop, lambda ours: change(ours["sessions"][session_id]))
     assert shop.line == line
     assert "pj=" not in shop.tab.URI
-    assert shop.buttons == ["Details"]
+    assert shop.buttons == ["Abort payjoin", "Details"]
+    assert shop.parts.panel.buttons[0].toolTip() == "Its record cannot be read."
     shop.press("Details")
     window = shop.parts._window_of_sessions
     house.until(lambda: window._has_loaded and window.detail.line.text() == line)

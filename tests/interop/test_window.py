@@ -48,7 +48,7 @@ def test_the_window_says_what_happens_from_the_request_to_the_block(
     assert session["payjoin_txid"] == txid
     assert receiver.balance_sat() == before + AMOUNT - fee
     shown = window.read()
-    assert shown["buttons"] == ["Show transaction", "Details"]
+    assert shown["buttons"] == ["Abort payjoin", "Details", "Show transaction"]
     assert "pj=" not in shown["uri"]
 
     stand.mine()
