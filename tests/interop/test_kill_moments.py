@@ -15,7 +15,7 @@ import pytest
 from payjoin_plugin.errors import ErrorReplyReceived
 from tests.interop.grip import NEW, Grip
 from tests.interop.mailboxes import holds_our_answer
-from tests.interop.payments import is_at_node, txid_of_original
+from tests.interop.payments import is_at_node, pay, txid_of_original
 from tests.interop.receiver import Receiver
 from tests.interop.scenes import (
     ANSWERED,
@@ -31,7 +31,8 @@ from tests.interop.scenes import (
     new_held_wallet,
     wait_for_all,
 )
-from tests.interop.sender import AMOUNT, WHOLE_LOG, assert_paid_by_payjoin, new_sender
+from tests.interop.sender import AMOUNT, WHOLE_LOG, assert_paid_by_payjoin, new_sender, pay_plainly
+from tests.sender.payer import Payer
 from tests.stand.payjoin_cli import Run, txid_of
 from tests.stand.processes import ProcessError, wait_until
 from tests.stand.stand import Stand
@@ -200,3 +201,25 @@ def test_an_end_that_was_seen_and_not_saved_is_seen_again(stand: Stand, grip: Gr
     assert Held("payjoin", "Closed", doomed, request).stored()[-1]["event"] in ("signed_proposal", "posted_proposal")
     _restart(grip, doomed)
     _is_paid(doomed, session_id, run)
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["by the original", "by another transaction"])
+def test_an_end_without_payjoin_that_was_seen_and_not_saved_is_seen_again(
+    stand: Stand, grip: Grip, doomed: Receiver, payer: Payer, *, other: bool
+) -> None:
+    request = doomed.payjoin_request(AMOUNT)
+    session_id = request["payjoin"]["session_id"]
+    payment = pay(payer, request)
+    payment.fetch()
+    doomed.until(session_id, stage="waiting_for_broadcast")
+    grip.die(session_id, "Closed")
+    if other:
+        txid = pay_plainly(stand, request["URI"])
+    else:
+        txid = txid_of_original(payment)
+        payment.broadcast_original()
+    grip.wait_for_death()
+    assert Held("payjoin", "Closed", doomed, request).stored()[-1]["event"] in ("signed_proposal", "posted_proposal")
+    _restart(grip, doomed)
+    doomed.until(session_id, status="paid_without_payjoin", confirmations=0)
+    assert doomed.get_request(request["request_id"])["tx_hashes"] == [txid]
