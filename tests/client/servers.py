@@ -213,7 +213,10 @@ class Asked:
 
 
 class SocksServer(Server):
-    """SOCKS5 (RFC 1928, 1929) and SOCKS4a. Leads to the ports of `names`, by name; nothing else does it know."""
+    """SOCKS5 (RFC 1928, 1929) and SOCKS4a. Leads to the ports of `names`, by name; nothing else does it know.
+
+    Port 0: the one that was asked for.
+    """
 
     def __init__(self, names: Mapping[str, int]) -> None:
         super().__init__()
@@ -230,7 +233,7 @@ class SocksServer(Server):
         else:
             writer.write(bytes([5, 0 if known else 4, 0, 1]) + bytes(6))
         if known:
-            await self.pipe(reader, writer, self._names[asked.host])
+            await self.pipe(reader, writer, self._names[asked.host] or asked.port)
 
     async def _greet_5(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Asked:
         methods = await _counted(reader)

@@ -89,6 +89,8 @@ def test_a_payjoin_costs_one_save_of_the_wallet_file_and_one_batch_to_the_server
     # Electrum saves too, by itself, each time it has caught up with its server, and says so.
     assert answering.count("WalletStorage | saved ") - answering.count("set_up_to_date: True") == 1
     assert answering.count("asking about coins in a batch") == 1
+    # Of the whole: what the sender broadcasts moves their coins, and it is asked once more what spends them.
+    assert told.count("asking about coins in a batch") <= 3
 
 
 def test_two_requests_at_once_are_both_paid(stand: Stand, receiver: Receiver) -> None:

@@ -204,6 +204,29 @@ def test_no_way_to_the_directory(stand: Stand, merchant: Receiver, change: Calla
     assert_paid_by_payjoin(stand, merchant, early, sender, sender.send(early["URI"]))
 
 
+def test_no_relay_when_the_request_is_made(
+    stand: Stand, merchant: Receiver, second_mailroom: RealMailroom, change: Callable[..., None]
+) -> None:
+    sender = new_sender(stand)
+    second_mailroom.relay.kill()
+    try:
+        # The keys of a directory with TLS come through a relay (CONNECT). This name is nobody's: only a relay hears it.
+        change(directories=["https://directory.test"])
+        merchant.open()
+        merchant.daemon.wait_synced(merchant.wallet)
+        request = merchant.request(AMOUNT)
+        assert "pj=" not in request["URI"]
+        merchant.until_request(
+            request["request_id"], lambda found: "127.0.0.1 cannot be reached" in why_plain(found), "it says why"
+        )
+        assert_can_be_paid(stand, merchant, merchant.request(AMOUNT))
+    finally:
+        start_relay(second_mailroom, stand)
+    merchant.daemon.setconfig("plugins.payjoin.directories", [stand.mailroom.directory_url])
+    request = merchant.with_payjoin(request["request_id"])
+    assert_paid_by_payjoin(stand, merchant, request, sender, sender.send(request["URI"]))
+
+
 def test_a_relay_that_is_away_for_a_while(stand: Stand, merchant: Receiver, second_mailroom: RealMailroom) -> None:
     sender = new_sender(stand)
     assert merchant.daemon.rpc("payjoin_check")["ohttp_relays"][second_mailroom.relay_url]["works"]
