@@ -104,8 +104,9 @@ class Runner:
         self._room = WaitingRoom(wallet=wallet, policy=policy, store=store, changed=changed)
         self._checks = Checks(session.id, wallet=wallet, clock=clock)
         self._has_read_back = False
-        self._may_be_out = isinstance(session.state, PostingProposal)
-        """Whether the proposal may have left the machine; what an earlier run did is not known."""
+        self._may_be_out = False
+        """Whether the proposal may have left the machine in this run. What an earlier one did is not known: a double
+        spend holds it back as if it had not, and at worst it is not repeated until the user says so."""
 
     async def run(self) -> End:
         """Drive the session. Cancel it at any moment: nothing that was revealed is forgotten."""

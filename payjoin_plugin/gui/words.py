@@ -177,6 +177,8 @@ def _waiting(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
             return Line(text, counts_down=True)
         case Waiting.DOUBLE_SPEND:
             text = _("Careful: the sender's coins were spent elsewhere. Nothing was answered.")
+            if view.answered:  # signed, and after a restart nobody knows whether it had left
+                text = _("Careful: the sender's coins were spent elsewhere. The answer is held back.")
             return Line(text, (Act.ANSWER_ANYWAY,))
         case _:
             return Line(_("The sender is waiting"), counts_down=True)

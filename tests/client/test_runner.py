@@ -576,14 +576,36 @@ async def test_a_proposal_that_may_have_left_is_not_held_back() -> None:
 
 
 @jumping
-async def test_after_a_restart_nobody_knows_whether_a_proposal_has_left_and_it_is_not_held_back() -> None:
+async def test_a_proposal_that_was_held_back_is_held_back_after_a_restart_until_the_user_decides() -> None:
     pair = Pair()
-    Road(pair, NotSent("nobody listens"))
-    async with pair.running():
-        await asyncio.sleep(MINUTES)
-    pair.receiver.power_up()
+    road = Road(pair, NotSent("nobody listens"))
     async with pair.running() as runner:
+        await asyncio.sleep(MINUTES)
         spend_elsewhere(pair)
         runner.coins_moved()
-        await asyncio.sleep(MINUTES)
-        assert runner.waiting is None
+        await eventually(lambda: runner.waiting is Waiting.DOUBLE_SPEND)
+    road.is_open = True
+    pair.receiver.power_up()
+    async with pair.running() as runner:
+        await asyncio.sleep(5 * MINUTES)
+        assert runner.waiting is Waiting.DOUBLE_SPEND
+        assert pair.sender.answers == set()
+        runner.answer_now(Consent())
+        await eventually(lambda: pair.is_answered)
+
+
+@jumping
+async def test_a_proposal_that_may_have_left_before_a_restart_is_repeated_after_a_double_spend_as_the_same_bytes() -> (
+    None
+):
+    pair = Pair()
+    pair.receiver.points.cut_power_at("after POST")
+    pair.receiver.points.do_at("before POST", lambda: spend_elsewhere(pair))
+    async with pair.running():
+        await eventually(lambda: pair.receiver.boots == 2)
+        runner = pair.receiver.runner(pair.session_id)
+        await eventually(lambda: runner.waiting is Waiting.DOUBLE_SPEND)
+        runner.answer_now(Consent())
+        await eventually(lambda: pair.is_answered)
+        assert len(pair.world.posted_to(pair.sender.reply_key.public_key)) == 2
+        assert len(pair.sender.answers) == 1

@@ -10,7 +10,7 @@ import pytest
 from payjoin_plugin.app.view import PaidBy, Payment, View
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.gui.words import Act, line_of
-from payjoin_plugin.session.status import Status
+from payjoin_plugin.session.status import Stage, Status, Waiting
 from tests.wallet.wallets import make_config
 
 HELD = Payment("00" * 32, 100_000, 200, 1.5)
@@ -68,3 +68,17 @@ def test_what_was_declined_is_not_called_aborted(tmp_path: Path) -> None:
     assert paid == ("Paid, without payjoin.", (Act.SHOW,))
     held, acts = line(tmp_path, Status.ABORTED, declined=True, held=HELD)
     assert (held, acts) == ("Payjoin aborted. The sender's own payment was not broadcast.", (Act.BROADCAST,))
+
+
+@pytest.mark.parametrize(
+    ("answered", "said"),
+    [
+        (False, "Careful: the sender's coins were spent elsewhere. Nothing was answered."),
+        (True, "Careful: the sender's coins were spent elsewhere. The answer is held back."),
+    ],
+)
+def test_that_nothing_was_answered_is_said_before_the_answer_was_signed(
+    tmp_path: Path, said: str, *, answered: bool
+) -> None:
+    held_back = {"stage": Stage.WAITING_FOR_WALLET, "waiting": Waiting.DOUBLE_SPEND, "answered": answered}
+    assert line(tmp_path, Status.ACTIVE, **held_back)[0] == said
