@@ -246,13 +246,9 @@ class FakeWallet:
     async def ready(self) -> None:
         await self.is_up_to_date.wait()
 
-    async def look_up(self, original: Original, session_id: str) -> ChainFacts:
+    async def look_up(self, original: Original) -> ChainFacts:
         await self.store.points.pause("looking up")
-        facts = replace(self.chain.facts(), own_vouts=self.own_vouts)
-        if self.seen_elsewhere(original, session_id):
-            seen = {outpoint: replace(known, seen_before=True) for outpoint, known in facts.inputs.items()}
-            facts = replace(facts, inputs=seen)
-        return facts
+        return replace(self.chain.facts(), own_vouts=self.own_vouts)
 
     def seen_elsewhere(self, original: Original, session_id: str) -> bool:
         seen = self.store.content["seen"]

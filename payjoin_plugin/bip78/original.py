@@ -2,6 +2,7 @@
 
     read_original    what the PSBT itself must be: parseable, final, standard, with the spent outputs
     check_original   what it must be in the world: a payment to us of coins that are there, signed, with enough fee
+    check_terms      what a payjoin of it must be able to keep; one that cannot is a payment all the same
 
 A full node would be asked for `testmempoolaccept`; an Electrum server has no such thing. So the amounts are proven by
 the previous transactions, whose txids are recomputed, and the signatures are verified here. What stays weaker than a
@@ -37,8 +38,6 @@ class InputFacts:
     """Another transaction that spends it, fetched. Believed only if it really does."""
     ours: bool
     """The coin is the wallet's own."""
-    seen_before: bool
-    """The coin was in an original of another session that got a proposal."""
     confirmed_at: int = 0
     """Height of the block that holds the coin; 0 if none does, or if it is not known."""
 
@@ -114,16 +113,14 @@ def read_original(psbt: Psbt) -> Original:
     )
 
 
-def check_original(
-    original: Original, parameters: Parameters, facts: ChainFacts, *, script_pubkey: bytes, amount_sat: int
-) -> tuple[int, ...]:
+def check_original(original: Original, facts: ChainFacts, *, script_pubkey: bytes, amount_sat: int) -> tuple[int, ...]:
     """Return the outputs that pay `script_pubkey`, at least `amount_sat` in all, of an original that is a payment.
 
     Raises OriginalRefused for a fault of the sender's, and NotYetKnown where the server may know better in a while.
     Faults that no server can mend are looked for first, so that they are answered at once.
     """
     vouts = _payment_vouts(original, script_pubkey=script_pubkey, amount_sat=amount_sat)
-    _check_fee(original, parameters, relay_fee_rate=facts.relay_fee_rate)
+    _check_fee(original, relay_fee_rate=facts.relay_fee_rate)
     tx = parse_transaction(original.fallback)
     if not verify_inputs(tx, original.spent, range(len(original.spent))):
         raise OriginalRefused(Fault.NOT_SIGNED, "a signature is wrong, or of no standard form")
@@ -135,6 +132,16 @@ def check_original(
         raise OriginalRefused(Fault.NOT_SIGNED, "the PSBT lies about what it spends")
     _check_locks(tx, previous, known, facts)
     return vouts
+
+
+def check_terms(original: Original, parameters: Parameters) -> None:
+    """Check that a payjoin can keep what the sender asks for, and what the original is. Raises OriginalRefused."""
+    if original.fee_sat < parameters.min_fee_rate * original.weight // 1000:  # a rounded satoshi is forgiven
+        raise OriginalRefused(Fault.FEE_TOO_SMALL, "below the sender's own minimum")
+    tx = original.tx
+    if tx.version >= 2 and (tx.inputs()[0].get_block_based_relative_locktime() or 0) > 1:
+        # Our input copies this sequence (BIP 78), and our coin is sure of one confirmation only.
+        raise OriginalRefused(Fault.NOT_STANDARD, "a relative lock that our coin may not open")
 
 
 def _payment_vouts(original: Original, *, script_pubkey: bytes, amount_sat: int) -> tuple[int, ...]:
@@ -153,7 +160,7 @@ def _check_coins(tx: Transaction, known: list[InputFacts], *, txid: str) -> None
     One is spent if its spender is here, and does spend it; one that is merely not listed may be too new, or spent by
     the original itself.
     """
-    if any(about.ours or about.seen_before for about in known):
+    if any(about.ours for about in known):
         raise OriginalRefused(Fault.SEEN_BEFORE)
     for about in known:
         if about.spender is not None and _conflicts(about.spender, tx, txid=txid):
@@ -191,13 +198,11 @@ def _fee_sat(spent: tuple[TxOutput, ...], tx: Transaction) -> int:
     return fee_sat
 
 
-def _check_fee(original: Original, parameters: Parameters, *, relay_fee_rate: int) -> None:
-    """Check the fee as a node does, on virtual bytes, and against the sender's own wish, a rounded satoshi forgiven."""
+def _check_fee(original: Original, *, relay_fee_rate: int) -> None:
+    """Check the fee as a node does, on virtual bytes."""
     vsize = Transaction.virtual_size_from_weight(original.weight)
     if original.fee_sat < 0 or original.fee_sat * 1000 < relay_fee_rate * 4 * vsize:
         raise OriginalRefused(Fault.FEE_TOO_SMALL, "below the relay fee")
-    if original.fee_sat < parameters.min_fee_rate * original.weight // 1000:
-        raise OriginalRefused(Fault.FEE_TOO_SMALL, "below the sender's own minimum")
 
 
 def _check_locks(tx: Transaction, previous: list[Transaction], known: list[InputFacts], facts: ChainFacts) -> None:
@@ -205,9 +210,6 @@ def _check_locks(tx: Transaction, previous: list[Transaction], known: list[Input
     for made, about in zip(previous, known, strict=True):
         if not is_mature(made, confirmed_at=about.confirmed_at, height=facts.height):
             raise OriginalRefused(Fault.NOT_STANDARD, "an immature coinbase")
-    if tx.version >= 2 and (tx.inputs()[0].get_block_based_relative_locktime() or 0) > 1:
-        # Our input copies this sequence (BIP 78), and our coin is sure of one confirmation only.
-        raise OriginalRefused(Fault.NOT_STANDARD, "a relative lock that our coin may not open")
     needed = unlocked_at(
         tx,
         confirmed_at=[about.confirmed_at for about in known],

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..bip78.original import Original
-from ..errors import Fault, NotYetKnown
+from ..errors import Fault, NotYetKnown, OriginalRefused
+from ..session.answer import refused
 from ..session.events import AcceptedOriginal, RefusedOriginal
 from ..session.ports import ReceiverWallet
 from ..session.receiver import CheckingOriginal
-from .pace import FIRST_LOOK_UP, STALE_CHECK, Backoff
+from .pace import FIRST_LOOK_UP, PATIENCE, STALE_CHECK, Backoff
 
 
 class Checks:
     """Asks, and remembers when. Nothing of it is stored: after a restart everything is checked anew."""
 
-    def __init__(self, session_id: str, *, wallet: ReceiverWallet, clock: Callable[[], float]) -> None:
+    def __init__(self, *, wallet: ReceiverWallet, clock: Callable[[], float]) -> None:
         """`clock` returns unix time in seconds."""
         self.waits = Backoff(FIRST_LOOK_UP)
         """Before the server is asked again that did not know enough."""
-        self._session_id, self._wallet, self._clock = session_id, wallet, clock
+        self._wallet, self._clock = wallet, clock
         self._unknown_since: float | None = None
         self._checked_at: float | None = None
 
@@ -39,19 +40,20 @@ class Checks:
         self._checked_at = None
 
     async def judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
-        """Check `original`. Raises NotYetKnown, where asking again may help, and what the wallet raises."""
-        facts = await self._wallet.look_up(original, self._session_id)
+        """Check `original`. Raises NotYetKnown while asking again may help, and what the wallet raises."""
+        facts = await self._wallet.look_up(original)
         now = self._clock()
         try:
             verdict = state.check(
                 original,
                 facts,
                 script_pubkey=self._wallet.script_of(state.created.address),
-                asked_for=now - (self._unknown_since or now),
             )
-        except NotYetKnown:
+        except NotYetKnown as unknown:
             self._unknown_since = self._unknown_since or now
-            raise
+            if now - self._unknown_since < PATIENCE:
+                raise
+            verdict = refused(OriginalRefused(Fault.COINS_GONE, str(unknown)))
         self._unknown_since, self._checked_at = None, now
         self.waits.reset()
         return verdict

@@ -31,6 +31,9 @@ LONGEST_LEAVE = 300.0
 LONGEST_RETRY_AFTER = 1800.0
 """Seconds: nobody sends us away for longer than a relay is left alone that fails."""
 
+PATIENCE = 30
+"""Seconds for which an input that the Electrum server merely does not list is asked for again."""
+
 STALE_CHECK = 30
 """Seconds after which an original is looked up again before it is answered."""
 

@@ -15,16 +15,7 @@ from enum import Enum
 from typing import assert_never
 
 from ..bip78.original import read_original
-from ..errors import (
-    Fault,
-    KeysRejected,
-    NotSent,
-    NotYetKnown,
-    OriginalRefused,
-    SessionExpired,
-    TransientError,
-    WalletError,
-)
+from ..errors import KeysRejected, NotSent, NotYetKnown, SessionExpired, TransientError, WalletError
 from ..session.events import (
     AcceptedOriginal,
     Closed,
@@ -50,7 +41,6 @@ from ..session.receiver import (
     Signing,
     WaitingForOriginal,
     created_of,
-    refused,
 )
 from ..session.status import Waiting
 from .checking import Checks, is_double_spend
@@ -102,7 +92,7 @@ class Runner:
         self._clock, self._pace, self._record, self._changed = clock, pace, record, changed
         self._backoff, self._began_at = Backoff(), clock()
         self._room = WaitingRoom(wallet=wallet, policy=policy, store=store, changed=changed)
-        self._checks = Checks(session.id, wallet=wallet, clock=clock)
+        self._checks = Checks(wallet=wallet, clock=clock)
         self._has_read_back = False
         self._may_be_out = False
         """Whether the proposal may have left the machine in this run. What an earlier one did is not known: a double
@@ -183,14 +173,16 @@ class Runner:
         await self._wallet.ready()
         if self._checks.is_none and (refusal := await self._check_again(state)) is not None:
             return refusal
-        if (reason := self._room.must_wait()) is not None:
-            await self._room.wait(reason)
-            return None
         original = read_original(state.retrieved.original)
         await self._store.quiet()
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
-        if self._wallet.seen_elsewhere(original, self.session.id):
-            return refused(OriginalRefused(Fault.SEEN_BEFORE), accept_v1=True)
+        seen_elsewhere = self._wallet.seen_elsewhere(original, self.session.id)
+        accept_v1 = self._policy.accept_v1_senders
+        if (refusal := state.refuse(accept_v1=accept_v1, seen_elsewhere=seen_elsewhere)) is not None:
+            return refusal
+        if (reason := self._room.must_wait()) is not None:
+            await self._room.wait(reason)
+            return None
         limits = self._wallet.fee_limits(state.payment_sat)
         coin = state.choose(self._wallet.coins(original), limits, exposed=self._wallet.exposed())
         if coin is None:

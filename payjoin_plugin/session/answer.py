@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 
+from ..bip78.parameters import error_json
+from ..errors import OriginalRefused
 from ..wire.ellswift import ENCODED_BYTES
 from ..wire.keys import PublicKey, SecretKey
 from ..wire.mailbox import Call, ShortId, post, put, seal_message_b
-from .events import Created
+from .events import Created, RefusedOriginal
 
 
 def own_mailbox(created: Created) -> ShortId:
@@ -36,3 +38,9 @@ def same_inside(mine: bytes, theirs: bytes) -> bool:
     Its ElligatorSwift encoding in front is random each time; all the rest follows from the key.
     """
     return hmac.compare_digest(mine[ENCODED_BYTES:], theirs[ENCODED_BYTES:])
+
+
+def refused(refusal: OriginalRefused, *, accept_v1: bool = True) -> RefusedOriginal:
+    """Turn a fault into the event that carries the answer to it."""
+    reply = error_json(refusal.fault, supported=(1, 2) if accept_v1 else (2,))
+    return RefusedOriginal(refusal.fault, reply.decode())

@@ -40,7 +40,7 @@ class ReceiverWallet(Protocol):
     async def ready(self) -> None:
         """Return when the wallet is up to date with its server: before, nothing is checked or answered."""
 
-    async def look_up(self, original: Original, session_id: str) -> ChainFacts:
+    async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
 
     def seen_elsewhere(self, original: Original, session_id: str) -> bool:

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..bip78.contribution import Coin, FeeLimits, choose_coin, contribute
-from ..bip78.original import ChainFacts, Original, check_original, read_original
-from ..bip78.parameters import Parameters, error_json, from_query
+from ..bip78.original import ChainFacts, Original, check_original, check_terms, read_original
+from ..bip78.parameters import Parameters, from_query
 from ..bip78.psbt import Psbt, psbt_bytes
-from ..errors import DecodeError, Fault, IllegalEvent, NotYetKnown, OpenError, OriginalRefused
+from ..errors import DecodeError, Fault, IllegalEvent, OpenError, OriginalRefused
 from ..wire.keys import SecretKey
 from ..wire.mailbox import Call, ShortId, get, open_message_a
 from ..wire.uri import PjEndpoint
-from .answer import own_mailbox, post_sealed, put_plain, same_inside, seal
+from .answer import own_mailbox, post_sealed, put_plain, refused, same_inside, seal
 from .events import (
     AcceptedOriginal,
     Closed,
@@ -37,9 +37,6 @@ from .events import (
     RetrievedOriginal,
     SignedProposal,
 )
-
-PATIENCE = 30
-"""Seconds for which an input that the Electrum server merely does not list is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -93,36 +90,28 @@ class CheckingOriginal:
     retrieved: RetrievedOriginal
 
     def read(self, *, accept_v1: bool) -> Original | RefusedOriginal:
-        """Check all that can be checked without asking anybody."""
-        try:
-            if self.retrieved.reply_key is None and not accept_v1:
-                raise OriginalRefused(Fault.VERSION)
-            from_query(self.retrieved.query)
-            return read_original(self.retrieved.original)
-        except OriginalRefused as refusal:
-            return refused(refusal, accept_v1=accept_v1)
+        """Check all that can be checked without asking anybody.
 
-    def check(
-        self, original: Original, facts: ChainFacts, *, script_pubkey: bytes, asked_for: float
-    ) -> AcceptedOriginal | RefusedOriginal:
-        """Check the original against what the Electrum server and the wallet know.
-
-        `asked_for`: seconds since it first did not know enough. Raises NotYetKnown while asking again may help.
+        What cannot be read, and is of a version that we do not speak, is refused for that. A payment is checked first.
         """
         try:
-            vouts = check_original(
-                original,
-                from_query(self.retrieved.query),
-                facts,
-                script_pubkey=script_pubkey,
-                amount_sat=self.created.amount_sat,
-            )
+            return read_original(self.retrieved.original)
+        except OriginalRefused as unread:
+            refusal = unread
+        try:
+            _parameters(self.retrieved, accept_v1=accept_v1)
+        except OriginalRefused as unspoken:
+            refusal = unspoken
+        return refused(refusal, accept_v1=accept_v1)
+
+    def check(
+        self, original: Original, facts: ChainFacts, *, script_pubkey: bytes
+    ) -> AcceptedOriginal | RefusedOriginal:
+        """Check the original against what the Electrum server and the wallet know. Raises NotYetKnown."""
+        try:
+            vouts = check_original(original, facts, script_pubkey=script_pubkey, amount_sat=self.created.amount_sat)
         except OriginalRefused as refusal:
-            return refused(refusal, accept_v1=True)
-        except NotYetKnown as unknown:
-            if asked_for < PATIENCE:
-                raise
-            return refused(OriginalRefused(Fault.COINS_GONE, str(unknown)), accept_v1=True)
+            return refused(refusal)
         return AcceptedOriginal(vouts, facts.own_vouts)
 
 
@@ -149,6 +138,20 @@ class BuildingProposal:
     def _parameters(self) -> Parameters:
         return from_query(self.retrieved.query).without_fee_from(self.accepted.own_vouts)
 
+    def refuse(self, *, accept_v1: bool, seen_elsewhere: bool) -> RefusedOriginal | None:
+        """Refuse a payjoin, where one cannot be; the original stays a payment that we hold.
+
+        `seen_elsewhere`: one of its coins was in an original of another session that got a proposal.
+        """
+        try:
+            parameters = _parameters(self.retrieved, accept_v1=accept_v1)
+            if seen_elsewhere:
+                raise OriginalRefused(Fault.SEEN_BEFORE)
+            check_terms(read_original(self.retrieved.original), parameters)
+        except OriginalRefused as refusal:
+            return refused(refusal, accept_v1=accept_v1)
+        return None
+
     def choose(self, coins: Sequence[Coin], limits: FeeLimits, *, exposed: frozenset[str]) -> Coin | None:
         """Choose the coin to add; None where there is none."""
         return choose_coin(
@@ -172,7 +175,7 @@ class BuildingProposal:
                 position=position,
             )
         except OriginalRefused as refusal:
-            return refused(refusal, accept_v1=True)
+            return refused(refusal)
         return CommittedContribution(made.outpoints, made.proposal, made.receiver_fee_sat, made.sender_fee_sat)
 
 
@@ -313,11 +316,7 @@ def held_original(state: ReceiverState) -> Original | None:
 
 def holds_original(state: ReceiverState) -> bool:
     """Tell whether `held_original` gives one, without reading it."""
-    match open_state(state):
-        case WaitingForOriginal() | CheckingOriginal() | PostingError(accepted=None):
-            return False
-        case _:
-            return True
+    return getattr(open_state(state), "accepted", None) is not None
 
 
 def open_state(state: ReceiverState) -> OpenState:
@@ -341,7 +340,8 @@ def committed_contribution(state: ReceiverState) -> CommittedContribution | None
             return None
 
 
-def refused(refusal: OriginalRefused, *, accept_v1: bool) -> RefusedOriginal:
-    """Turn a fault into the event that carries the answer to it."""
-    reply = error_json(refusal.fault, supported=(1, 2) if accept_v1 else (2,))
-    return RefusedOriginal(refusal.fault, reply.decode())
+def _parameters(retrieved: RetrievedOriginal, *, accept_v1: bool) -> Parameters:
+    """Return what the sender asks for. Raises OriginalRefused for a version that is not ours, or nonsense."""
+    if retrieved.reply_key is None and not accept_v1:
+        raise OriginalRefused(Fault.VERSION)
+    return from_query(retrieved.query)

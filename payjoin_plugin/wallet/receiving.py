@@ -159,7 +159,7 @@ class ElectrumReceiverWallet:
             self._current_with = connection
         return connection is self._current_with
 
-    async def look_up(self, original: Original, session_id: str) -> ChainFacts:
+    async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
         scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
         found = await self._chain.look_up(scripts, known=_previous_in(original))
@@ -169,7 +169,6 @@ class ElectrumReceiverWallet:
                 unspent=on_chain.unspent,
                 spender=on_chain.spender,
                 ours=self._is_ours(outpoint, scripts[outpoint], on_chain),
-                seen_before=self._store.seen_elsewhere(outpoint, session_id),
                 confirmed_at=on_chain.confirmed_at,
             )
             for outpoint, on_chain in found.items()

@@ -19,6 +19,7 @@ from payjoin_plugin.app.settling import LONGEST_REFUSED
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.bip78.contribution import Coin
 from payjoin_plugin.bip78.original import ChainFacts, Original
+from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.client import deadline
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
@@ -175,6 +176,28 @@ async def test_a_double_spend_after_the_answer_is_seen_when_the_wallet_opens_aga
         again = await merchant.crash_and_restart()
         await again.until_row(session_id, stage="waiting_for_broadcast", reason="double_spend")
         await again.close()
+
+
+# The original is refused
+
+
+@pytest.mark.parametrize(
+    "parameters", [Parameters(version=3), Parameters(version=2, min_fee_rate=12_500)], ids=["version", "minimum fee"]
+)
+def test_a_payment_that_gets_no_payjoin_is_broadcast(tmp_path: Path, parameters: Parameters) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, uri = merchant.offer()
+            sender = merchant.shop.sender(uri, parameters=parameters)
+            await sender.run()
+            await merchant.until_row(session_id, status="failed")
+            txid = sender.made.transaction().txid()
+            await merchant.until(lambda: merchant.network.broadcast == [txid])
+            assert merchant.row(session_id)["original_txid"] == txid
+            assert sender.error is not None
+
+    run()
 
 
 # Broadcasting by hand
@@ -363,7 +386,7 @@ async def expired_unchecked(tmp_path: Path) -> AsyncIterator[tuple[Merchant, str
     """A session whose time is over while the Electrum server does not say whether its original is a payment."""
     async with shop(tmp_path) as merchant:
 
-        async def away(original: Original, session_id: str) -> ChainFacts:
+        async def away(original: Original) -> ChainFacts:
             raise Unreachable("away")
 
         merchant.sessions.electrum.look_up = away  # type: ignore[method-assign]

@@ -136,7 +136,7 @@ class Money:
         return Coin(self.outpoint, self.value, self.owner.script, INPUT_WEIGHTS[self.owner.kind], txin)
 
     def facts(self) -> InputFacts:
-        return InputFacts(self.previous, unspent=True, spender=None, ours=False, seen_before=False, confirmed_at=1)
+        return InputFacts(self.previous, unspent=True, spender=None, ours=False, confirmed_at=1)
 
 
 @dataclass(frozen=True)

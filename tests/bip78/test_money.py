@@ -211,9 +211,9 @@ def test_what_pays_is_accepted_and_what_we_ask_beyond_it_is_not(deal: Deal) -> N
     paid = deal.made.outputs[deal.vout][1]
     original = deal.original
     facts = replace(deal.made.facts(), relay_fee_rate=240)  # nodes round the size up, `rates` begin at 250
-    assert check_original(original, Parameters(), facts, script_pubkey=BOB.script, amount_sat=paid) == (deal.vout,)
+    assert check_original(original, facts, script_pubkey=BOB.script, amount_sat=paid) == (deal.vout,)
     with pytest.raises(OriginalRefused, match=Fault.PAYS_TOO_LITTLE.value):
-        check_original(original, Parameters(), facts, script_pubkey=BOB.script, amount_sat=paid + 1)
+        check_original(original, facts, script_pubkey=BOB.script, amount_sat=paid + 1)
 
 
 @given(deals(), st.lists(values, min_size=1, max_size=5, unique=True))

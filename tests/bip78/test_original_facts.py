@@ -19,14 +19,6 @@ def test_an_input_that_is_ours_is_refused() -> None:
     assert fault_of(lambda: check(made, made.facts(ours=True))) is Fault.SEEN_BEFORE
 
 
-def test_an_input_that_was_seen_before_is_refused() -> None:
-    made = payment("p2wpkh", "p2tr")
-    facts = made.facts()
-    second = made.coins[1]
-    facts = replace(facts, inputs={**facts.inputs, second.outpoint: replace(second.facts(), seen_before=True)})
-    assert fault_of(lambda: check(made, facts)) is Fault.SEEN_BEFORE
-
-
 def test_a_spent_input_is_refused() -> None:
     made = payment()
     spender = replace(made, outputs=((ALICE.script, AMOUNT),)).transaction()

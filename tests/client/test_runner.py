@@ -8,17 +8,12 @@ from dataclasses import replace
 import pytest
 
 from payjoin_plugin.bip78.original import read_original
-from payjoin_plugin.client.pace import LOOK_AGAIN, STALE_CHECK
+from payjoin_plugin.client.pace import LOOK_AGAIN, PATIENCE, STALE_CHECK
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.client.waiting import Consent
 from payjoin_plugin.errors import Fault, NotSent, TransientError, Unreachable, WalletError
 from payjoin_plugin.session.events import CommittedContribution
-from payjoin_plugin.session.receiver import (
-    PATIENCE,
-    BuildingProposal,
-    PostingProposal,
-    Signing,
-)
+from payjoin_plugin.session.receiver import BuildingProposal, PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
 from tests.bip78.payments import ALICE, bobs_coin
 from tests.helpers import START, FakeWallet, clock, eventually, jumping

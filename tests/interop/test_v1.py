@@ -30,15 +30,20 @@ def test_payjoin_cli_pays_by_the_old_protocol(stand: Stand, merchant: Receiver) 
     assert "A payment came, from a wallet of the old protocol" in details
 
 
-def test_payjoin_cli_is_told_where_the_old_protocol_is_not_served(stand: Stand, merchant: Receiver) -> None:
+def test_payjoin_cli_is_told_where_the_old_protocol_is_not_served_and_their_payment_is_kept(
+    stand: Stand, merchant: Receiver
+) -> None:
     with setting(merchant, "accept_v1_senders", value=False):
         request = merchant.payjoin_request(AMOUNT)
         run = new_sender(stand).send(request["URI"], v1=True)
         session = merchant.until(session_of(request), status="failed", reason="version")
         run.wait_for("This version of payjoin is not supported. Use version \\[2\\]")
+        merchant.until(session_of(request), confirmations=0)
+    assert is_at_node(stand, session["original_txid"])
     assert [event["event"] for event in session["events"]] == [
         "Created",
         "RetrievedOriginal",
+        "AcceptedOriginal",
         "RefusedOriginal",
         "Closed",
     ]

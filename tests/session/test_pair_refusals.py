@@ -9,15 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+from payjoin_plugin.bip78.original import read_original
 from payjoin_plugin.bip78.psbt import Psbt, serialize
+from payjoin_plugin.client.pace import PATIENCE
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.errors import FAULT_CODES, ErrorCode, Fault
 from payjoin_plugin.session.events import Abort, Failure
-from payjoin_plugin.session.receiver import PATIENCE, committed_contribution, held_original
+from payjoin_plugin.session.receiver import committed_contribution, held_original
 from payjoin_plugin.session.sender import fallback_psbt
 from payjoin_plugin.session.status import fault_of
 from tests.bip78.payments import ALICE, HEIGHT, Money, Payment, payment
-from tests.helpers import START, jumping
+from tests.helpers import START, clock, jumping
 from tests.pair import Pair, Sender
 from tests.session.test_pair import check_the_end
 
@@ -40,6 +42,10 @@ def _costly(pair: Pair) -> None:
     pair.receiver.wallet.limits = replace(pair.receiver.wallet.limits, max_sat=0)
 
 
+def _seen(pair: Pair) -> None:
+    pair.receiver.store.mark_seen(read_original(pair.made.original()), "another session")
+
+
 REFUSALS: dict[str, tuple[Fault, Callable[[Pair], object]]] = {
     "no PSBT": (Fault.NOT_A_PAYMENT, lambda pair: pair.send(psbt=Psbt("no PSBT"))),
     "nothing for us": (Fault.PAYS_SOMETHING_ELSE, lambda pair: pair.send(_paying(ALICE.script))),
@@ -49,14 +55,27 @@ REFUSALS: dict[str, tuple[Fault, Callable[[Pair], object]]] = {
     "spent elsewhere": (Fault.COINS_GONE, _spent_elsewhere),
     "coins that nobody knows": (Fault.COINS_GONE, _unknown),
     "too small a fee": (Fault.FEE_TOO_SMALL, lambda pair: pair.send(payment(rate=100))),
-    "a senseless fee rate": (Fault.FEE_TOO_SMALL, lambda pair: pair.send(query="v=2&minfeerate=no")),
     "dust": (Fault.NOT_STANDARD, lambda pair: pair.send(_dust(pair.made))),
     "locked": (Fault.NOT_STANDARD, lambda pair: pair.send(replace(pair.made, locktime=HEIGHT + 100, sequence=0))),
     "a coin of our own": (Fault.SEEN_BEFORE, lambda pair: pair.world.chain.change(pair.made, ours=True)),
-    "a coin that was seen": (Fault.SEEN_BEFORE, lambda pair: pair.world.chain.change(pair.made, seen_before=True)),
+    "something unreadable of an unknown version": (
+        Fault.VERSION,
+        lambda pair: pair.send(psbt=Psbt("no PSBT"), query="v=3"),
+    ),
+}
+"""What is no payment, and how it comes about."""
+
+PAYMENTS: dict[str, tuple[Fault, Callable[[Pair], object]]] = {
+    "a senseless fee rate": (Fault.FEE_TOO_SMALL, lambda pair: pair.send(query="v=2&minfeerate=no")),
+    "a fee below their own minimum": (Fault.FEE_TOO_SMALL, lambda pair: pair.send(query="v=2&minfeerate=50")),
+    "a relative lock": (Fault.NOT_STANDARD, lambda pair: pair.send(replace(pair.made, sequence=2))),
+    "a coin that was seen": (Fault.SEEN_BEFORE, _seen),
     "too costly for us": (Fault.COSTS_TOO_MUCH, _costly),
     "an unknown version": (Fault.VERSION, lambda pair: pair.send(query="v=3")),
 }
+"""What is a payment, and gets no payjoin all the same."""
+
+EVERY = REFUSALS | PAYMENTS
 
 
 def _paying(script: bytes) -> Payment:
@@ -76,14 +95,14 @@ def _forged(made: Payment) -> Psbt:
 
 
 def test_each_fault_is_among_the_refusals() -> None:
-    assert {fault for fault, _ in REFUSALS.values()} == set(Fault)
+    assert {fault for fault, _ in EVERY.values()} == set(Fault)
 
 
-@pytest.mark.parametrize("what", REFUSALS)
+@pytest.mark.parametrize("what", EVERY)
 def test_a_refused_sender_gets_one_error_and_the_session_fails(what: str) -> None:
     @jumping
     async def run() -> None:
-        expected, arrange = REFUSALS[what]
+        expected, arrange = EVERY[what]
         pair = Pair()
         arrange(pair)
         end, _ = await pair.run()
@@ -152,22 +171,32 @@ def test_nobody_is_told_of_a_refusal_after_an_abort(point: str) -> None:
     run()
 
 
-@jumping
-async def test_what_only_our_limit_refused_is_still_a_payment_that_we_hold() -> None:
-    pair = Pair()
-    _costly(pair)
-    await pair.run()
-    held = held_original(pair.state)
-    assert held is not None
-    assert held.txid == pair.made.transaction().txid()
+@pytest.mark.parametrize("what", EVERY)
+def test_a_refused_original_is_held_where_it_is_a_payment(what: str) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        EVERY[what][1](pair)
+        await pair.run()
+        held = held_original(pair.state)
+        assert (held.txid if held else None) == (pair.made.transaction().txid() if what in PAYMENTS else None)
+
+    run()
 
 
-@jumping
-async def test_what_was_refused_for_a_fault_is_not_held() -> None:
-    pair = Pair()
-    _spent_elsewhere(pair)
-    await pair.run()
-    assert held_original(pair.state) is None
+@pytest.mark.parametrize("what", [what for what in PAYMENTS if what != "too costly for us"])
+def test_nobody_is_asked_about_a_payment_that_gets_no_payjoin_anyway(what: str) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        PAYMENTS[what][1](pair)
+        pair.receiver.policy.ask_before_contributing = True
+        pair.receiver.wallet.password = "nobody gives it"
+        await pair.run()
+        assert clock() < START + 10
+        assert pair.receiver.wallet.shown == set()
+
+    run()
 
 
 @jumping

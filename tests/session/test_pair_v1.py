@@ -13,7 +13,7 @@ from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.session.events import Abort, Failure
-from payjoin_plugin.session.receiver import PostingProposal, ProposalPosted
+from payjoin_plugin.session.receiver import PostingProposal, ProposalPosted, held_original
 from tests.bip78.payments import BOB, payment, sign_senders
 from tests.helpers import jumping
 from tests.mailroom import faults
@@ -165,6 +165,7 @@ async def test_old_senders_can_be_refused_altogether() -> None:
     assert reply["supported"] == [2]
     assert pair.outcome == Failure()
     assert pair.fault is Fault.VERSION
+    assert held_original(pair.state) is not None
 
 
 @jumping

@@ -64,16 +64,16 @@ class Receiver:
             self.chain.add(sender.db.get_transaction(coin.prevout.txid.hex()), height=150)
         return read_original(psbt)
 
-    def accept(self, original: Original, parameters: Parameters | None = None) -> tuple[int, ...]:
-        facts = run(self.electrum.look_up(original, "s1"))
+    def accept(self, original: Original) -> tuple[int, ...]:
+        facts = run(self.electrum.look_up(original))
         script = self.electrum.script_of(self.address)
-        return check_original(original, parameters or Parameters(), facts, script_pubkey=script, amount_sat=AMOUNT)
+        return check_original(original, facts, script_pubkey=script, amount_sat=AMOUNT)
 
     def proposal(
         self, original: Original, parameters: Parameters | None = None, *, position: int = 0
     ) -> tuple[Psbt, tuple[str, ...]]:
         """The unsigned proposal for an accepted original, and our coins in it."""
-        (vout,) = self.accept(original, parameters)
+        (vout,) = self.accept(original)
         asked, limits = parameters or Parameters(), self.electrum.fee_limits(AMOUNT)
         coins, exposed = self.electrum.coins(original), self.electrum.exposed()
         coin = choose_coin(original, asked, coins, payment_vout=vout, limits=limits, exposed=exposed)

@@ -14,7 +14,7 @@ from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import parse, spent_output
 from payjoin_plugin.bip78.signatures import verify_inputs
-from payjoin_plugin.errors import Fault, OriginalRefused, Unreachable
+from payjoin_plugin.errors import Unreachable
 from payjoin_plugin.wallet.receiving import why_not
 from tests.wallet.receivers import AMOUNT, Receiver, make_receiver
 from tests.wallet.servers import HEIGHT, Server, block_time
@@ -92,16 +92,10 @@ def test_the_answer_shows_no_more_than_it_must(receiver: Receiver, sender: Abstr
 def test_what_is_known_of_an_original(receiver: Receiver, sender: Abstract_Wallet) -> None:
     original = receiver.original(sender)
     receiver.network.relay_fee = 1_234
-    facts = run(receiver.electrum.look_up(original, "s1"))
+    facts = run(receiver.electrum.look_up(original))
     ((outpoint, about),) = facts.inputs.items()
     assert outpoint == original.outpoints[0]
-    assert (about.unspent, about.spender, about.ours, about.seen_before, about.confirmed_at) == (
-        True,
-        None,
-        False,
-        False,
-        150,
-    )
+    assert (about.unspent, about.spender, about.ours, about.confirmed_at) == (True, None, False, 150)
     assert about.previous_tx == bytes.fromhex(sender.db.get_transaction(outpoint.split(":")[0]).serialize())
     assert (facts.relay_fee_rate, facts.height) == (309, HEIGHT)  # sat/kwu, rounded up from 308.5
     assert facts.median_time == block_time(HEIGHT - 5)
@@ -109,7 +103,7 @@ def test_what_is_known_of_an_original(receiver: Receiver, sender: Abstract_Walle
 
 
 def test_a_previous_transaction_in_the_psbt_is_not_fetched(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    run(receiver.electrum.look_up(receiver.original(sender), "s1"))
+    run(receiver.electrum.look_up(receiver.original(sender)))
     assert receiver.server.session is not None
     assert "blockchain.transaction.get" not in [method for method, _ in receiver.server.session.batches[0]]
 
@@ -119,15 +113,12 @@ def test_a_coin_that_another_session_has_answered_is_seen_before(receiver: Recei
     receiver.store.mark_seen(original.outpoints, "s0")
     assert receiver.electrum.seen_elsewhere(original, "s1")
     assert not receiver.electrum.seen_elsewhere(original, "s0")
-    with pytest.raises(OriginalRefused) as refusal:
-        receiver.accept(original)
-    assert refusal.value.fault is Fault.SEEN_BEFORE
 
 
 def test_a_coin_of_our_own_is_known_by_the_wallets_history(receiver: Receiver) -> None:
     original = receiver.original(receiver.wallet)
     receiver.chain.txs.clear()
-    facts = run(receiver.electrum.look_up(original, "s1"))
+    facts = run(receiver.electrum.look_up(original))
     assert [about.ours for about in facts.inputs.values()] == [True]
 
 
@@ -143,7 +134,7 @@ def test_a_coin_of_our_own_is_known_though_the_psbt_lies_about_its_script(
         input_scripts=original.input_scripts,
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
-    facts = run(receiver.electrum.look_up(lying, "s1"))  # type: ignore[arg-type]
+    facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True]
 
 
@@ -157,7 +148,7 @@ def test_a_coin_of_our_own_that_only_the_server_knows_of_is_known_too(
         input_scripts=receiver.original(sender).input_scripts * 2,
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
-    facts = run(receiver.electrum.look_up(lying, "s1"))  # type: ignore[arg-type]
+    facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True, False]
 
 
@@ -165,13 +156,13 @@ def test_offline_nothing_is_known(receiver: Receiver, sender: Abstract_Wallet) -
     original = receiver.original(sender)
     receiver.wallet.network = None
     with pytest.raises(Unreachable):
-        run(receiver.electrum.look_up(original, "s1"))
+        run(receiver.electrum.look_up(original))
 
 
 def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver) -> None:
     receiver.wallet.network = None
     nothing = SimpleNamespace(outpoints=(), input_scripts=(), tx=SimpleNamespace(inputs=list, outputs=list))
-    assert run(receiver.electrum.look_up(nothing, "s1")).median_time == 0  # type: ignore[arg-type]
+    assert run(receiver.electrum.look_up(nothing)).median_time == 0  # type: ignore[arg-type]
 
 
 def synchronize(receiver: Receiver) -> None:
