@@ -76,9 +76,10 @@ class WaitingForOriginal:
     def _opened(self, content: bytes) -> RetrievedOriginal | Closed:
         try:
             reply_key, body = open_message_a(content, self.created.receiver_key)
-            original, _, query = body.decode().partition("\n")
-        except (DecodeError, OpenError, UnicodeDecodeError):
+        except (DecodeError, OpenError):
             return Closed(Failure())
+        # What is no text (a binary PSBT, say) is no PSBT of BIP 78's: it is refused, and the sender told.
+        original, _, query = body.decode(errors="replace").partition("\n")
         return RetrievedOriginal(Psbt(original), query, reply_key)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from payjoin_plugin.bip78.psbt import psbt_bytes
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.errors import Fault, Unreachable
 from payjoin_plugin.session.events import Failure
@@ -15,6 +17,7 @@ from payjoin_plugin.session.receiver import ProposalPosted, held_original
 from payjoin_plugin.wire.bhttp import Response
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.mailbox import ShortId, seal_message_a
+from tests.bip78.payments import payment
 from tests.helpers import jumping
 from tests.mailroom import faults
 from tests.mailroom.directory import Answer
@@ -173,7 +176,6 @@ GARBAGE: dict[str, Callable[[SecretKey], bytes]] = {
     "bytes": lambda _: b"\xff" * 7168,
     "few bytes": lambda _: b"\xff",
     "a message for somebody else": lambda _: _message(SecretKey.generate(), b"x"),
-    "a message that is no text": lambda key: _message(key, b"\xff"),
     "a message cut short": lambda key: _message(key, b"x")[:-1],
     "a message with a changed bit": lambda key: _changed(_message(key, b"x")),
 }
@@ -193,6 +195,25 @@ def test_other_peoples_garbage_ends_the_session_as_a_failure(garbage: str, *, v1
         assert pair.fault is Fault.NOT_A_PAYMENT
         assert held_original(pair.state) is None
         assert {request.method for request in pair.world.asked} <= {"GET", "PUT"}
+
+    run()
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff", psbt_bytes(payment().original()) + b"\nv=2"], ids=["a byte", "a binary PSBT"]
+)
+def test_who_sealed_something_else_than_text_is_told_so(body: bytes) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        reply_key, receiver_key = pair.sender.reply_key.public_key, pair.endpoint.receiver_key
+        message = seal_message_a(body, reply_key=reply_key, receiver_key=receiver_key)
+        pair.world.leave(pair.endpoint.mailbox, message)
+        assert await pair.receiver.run(pair.session_id) is End.CLOSED
+        assert pair.events == ["Created", "RetrievedOriginal", "RefusedOriginal", "Closed"]
+        assert pair.fault is Fault.NOT_A_PAYMENT
+        (answer,) = pair.sender.answers
+        assert json.loads(answer)["errorCode"] == "original-psbt-rejected"
 
     run()
 
