@@ -13,6 +13,7 @@ from ..session.events import Fallback, RefusedOriginal, Success, Unrecognized
 from ..session.outcome import Seen, outcome_of
 from ..session.receiver import (
     BuildingProposal,
+    CheckingOriginal,
     PostingProposal,
     ProposalPosted,
     SessionClosed,
@@ -89,6 +90,8 @@ class View:
     amount_sat: int | None = None
     created_at: int | None = None
     expires_at: int | None = None
+    unchecked: bool = False
+    """An original came, and nobody knows whether it is a payment."""
     held: Payment | None = None
     share: Share | None = None
     answered: bool = False
@@ -146,6 +149,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         amount_sat=created.amount_sat,
         created_at=session.records[0].at,
         expires_at=created.expires_at,
+        unchecked=isinstance(open_state(session.state), CheckingOriginal),
         held=_held(session),
         share=_share(session),
         answered=isinstance(session.state, (PostingProposal, ProposalPosted)),

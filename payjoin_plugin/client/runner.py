@@ -117,7 +117,9 @@ class Runner:
             except SessionExpired:
                 if self._is_late(state) and self._clock() < self._ends_at(state):
                     continue  # the check of an original that came in time
-                return End.EXPIRED
+                if not isinstance(state, PostingError):
+                    return End.EXPIRED
+                event = Closed(Failure())  # nobody waits to be told any more
             except SenderGoneError:
                 return End.SENDER_GONE
             except (TransientError, WalletError, OSError) as trouble:

@@ -231,6 +231,9 @@ def _aborted(view: View) -> Line:
             return Line(_("Aborted. Paid, without payjoin."), (Act.SHOW,))
         case None if view.held is not None:
             return Line(_("Payjoin aborted. The sender's own payment was not broadcast."), (Act.BROADCAST,))
+        case None if view.unchecked:
+            text = _("Payjoin aborted. The sender's own payment was not checked. The address can still be paid.")
+            return Line(text)
         case None if view.declined:
             return Line(_("Without payjoin, as you chose."))
         case None:
@@ -249,6 +252,8 @@ def _expired(view: View) -> Line:
             return Line(_("Expired. Paid, without payjoin."), (Act.SHOW,))
         case None if view.held is not None:
             return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
+        case None if view.unchecked:
+            return Line(_("Expired. The sender's payment came, but could not be checked in time."))
         case None:
             return Line(_("Expired. Nothing came."))
         case unreachable:

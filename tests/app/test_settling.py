@@ -403,9 +403,11 @@ async def expired_unchecked(tmp_path: Path) -> AsyncIterator[tuple[Merchant, str
 async def test_an_original_that_could_not_be_checked_before_expiry_is_broadcast_after_it(tmp_path: Path) -> None:
     async with expired_unchecked(tmp_path) as (merchant, session_id, sender):
         assert merchant.network.broadcast == []
+        assert view_of(merchant.sessions, session_id).unchecked
         assert [session.id for session in merchant.sessions.ledger.unsettled()] == [session_id]
         del merchant.sessions.electrum.look_up
         await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert not view_of(merchant.sessions, session_id).unchecked
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
         assert sender.answers == set()
 

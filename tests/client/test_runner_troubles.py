@@ -10,6 +10,7 @@ import pytest
 from payjoin_plugin.client.deadline import LONGEST_NAP
 from payjoin_plugin.client.pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS
 from payjoin_plugin.client.runner import End
+from payjoin_plugin.session.events import Failure
 from payjoin_plugin.session.receiver import PostingProposal, Signing
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wire.mailbox import ShortId
@@ -128,12 +129,37 @@ async def test_an_original_that_is_checked_after_expiry_survives_a_power_cut_fir
 
 
 @jumping
-async def test_an_original_that_is_refused_after_expiry_is_not_answered() -> None:
+async def test_an_original_that_is_refused_after_expiry_is_not_answered_and_the_session_fails() -> None:
     pair = Pair()
     pair.world.chain.change(pair.made, ours=True)
-    assert await run_past_expiry(pair) is End.EXPIRED
-    assert pair.events == ["Created", "RetrievedOriginal", "RefusedOriginal"]
+    assert await run_past_expiry(pair) is End.CLOSED
+    assert pair.events == ["Created", "RetrievedOriginal", "RefusedOriginal", "Closed"]
+    assert pair.outcome == Failure()
     assert pair.sender.answers == set()
+
+
+@pytest.mark.parametrize("is_off", [False, True], ids=["at work", "off"])
+def test_a_session_whose_sender_could_not_be_told_until_expiry_fails_then(*, is_off: bool) -> None:
+    @jumping
+    async def run() -> None:
+        pair = Pair()
+        pair.world.chain.change(pair.made, ours=True)
+        answers = Planned(
+            faults.hang_up, lambda seen: seen.is_post() and not seen.is_at(pair.endpoint.mailbox), times=1_000_000
+        )
+        pair.world.faults.planned.append(answers)
+        async with pair.running():
+            await eventually(lambda: pair.events[-1] == "RefusedOriginal")
+            await asyncio.sleep(60)
+        if is_off:
+            pair.receiver.power_up()
+            await asyncio.sleep(3600)
+        assert await pair.run_receiver() is End.CLOSED
+        assert clock() >= START + 3600
+        assert pair.outcome == Failure()
+        assert pair.sender.error is None
+
+    run()
 
 
 @jumping

@@ -70,6 +70,14 @@ def test_what_was_declined_is_not_called_aborted(tmp_path: Path) -> None:
     assert (held, acts) == ("Payjoin aborted. The sender's own payment was not broadcast.", (Act.BROADCAST,))
 
 
+def test_what_came_and_was_not_checked_is_not_called_nothing(tmp_path: Path) -> None:
+    assert line(tmp_path, Status.EXPIRED) == ("Expired. Nothing came.", ())
+    came = "Expired. The sender's payment came, but could not be checked in time."
+    assert line(tmp_path, Status.EXPIRED, unchecked=True) == (came, ())
+    aborted = "Payjoin aborted. The sender's own payment was not checked. The address can still be paid."
+    assert line(tmp_path, Status.ABORTED, unchecked=True) == (aborted, ())
+
+
 @pytest.mark.parametrize(
     ("answered", "said"),
     [
