@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ..bip78.original import Original
@@ -22,6 +23,7 @@ class Checks:
         """Before the server is asked again that did not know enough."""
         self._wallet, self._clock = wallet, clock
         self._unknown_since: float | None = None
+        """By the loop's time, which unlike the clock stands still while the machine sleeps."""
         self._checked_at: float | None = None
 
     @property
@@ -42,19 +44,16 @@ class Checks:
     async def judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
         """Check `original`. Raises NotYetKnown while asking again may help, and what the wallet raises."""
         facts = await self._wallet.look_up(original)
-        now = self._clock()
+        now = asyncio.get_running_loop().time()
         try:
-            verdict = state.check(
-                original,
-                facts,
-                script_pubkey=self._wallet.script_of(state.created.address),
-            )
+            verdict = state.check(original, facts, script_pubkey=self._wallet.script_of(state.created.address))
         except NotYetKnown as unknown:
-            self._unknown_since = self._unknown_since or now
+            if self._unknown_since is None:
+                self._unknown_since = now
             if now - self._unknown_since < PATIENCE:
                 raise
             verdict = refused(OriginalRefused(Fault.COINS_GONE, str(unknown)))
-        self._unknown_since, self._checked_at = None, now
+        self._unknown_since, self._checked_at = None, self._clock()
         self.waits.reset()
         return verdict
 

@@ -221,6 +221,20 @@ async def test_an_input_that_stays_unknown_is_refused_after_half_a_minute() -> N
 
 
 @jumping
+async def test_the_time_in_which_the_machine_slept_is_no_waiting_for_an_input() -> None:
+    pair = Pair()
+    _unknown(pair)
+
+    def sleep() -> None:
+        pair.receiver.slept += 10 * PATIENCE
+
+    pair.receiver.points.do_at("looking up (2)", sleep)
+    pair.receiver.points.do_at("looking up (4)", lambda: pair.world.chain.add(pair.made))
+    await pair.run()
+    check_the_end(pair)
+
+
+@jumping
 async def test_an_electrum_server_that_is_away_is_nobodys_fault() -> None:
     pair = Pair()
     pair.world.chain.is_reachable = False
