@@ -120,6 +120,10 @@ class Relays:
         others = [relay for relay in good if relay != avoid]
         return self._pick(others or good)
 
+    def has(self, relay: str) -> bool:
+        """Tell whether `relay` is set (still)."""
+        return relay in self._relays()
+
     def failed(self, relay: str, *, now: float, asked: float = 0.0) -> None:
         """Put `relay` into quarantine: twice as long as the last time, if it fails when that is over.
 

@@ -43,7 +43,7 @@ class Mail:
 
     async def poll(self, directory: str, call: Call) -> bytes | None:
         """Ask a mailbox; None while nothing lies in it. Raises TransientError."""
-        if self._poll_relay is None:
+        if self._poll_relay is None or not self._relays.has(self._poll_relay):
             self._poll_relay = self._relays.choose(directory, avoid=self._suspect, now=self._clock())
         return await self._carry(self._poll_relay, directory, call, read_poll)
 

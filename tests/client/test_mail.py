@@ -99,6 +99,15 @@ async def test_polls_stay_on_one_relay(road: Road) -> None:
     assert set(road.asked) == {ONE}
 
 
+async def test_a_relay_that_is_no_longer_set_is_asked_no_more(road: Road) -> None:
+    urls = [ONE, TWO]
+    mail = road.mail(Relays(lambda: urls, pick=lambda found: found[0]))
+    await mail.poll(DIRECTORY, road.poll())
+    urls.remove(ONE)
+    await mail.poll(DIRECTORY, road.poll())
+    assert road.asked == [ONE, TWO]
+
+
 async def test_sessions_choose_their_relays_for_themselves(road: Road) -> None:
     shared = Relays(lambda: [ONE, TWO, THREE])
     for _ in range(100):
