@@ -63,6 +63,7 @@ LINES: dict[str, dict[str, Any]] = {
     "aborted-paid": {"status": Status.ABORTED, "paid_by": PaidBy.ORIGINAL},
     "aborted-completed": {"status": Status.ABORTED, "paid_by": PaidBy.PAYJOIN},
     "expired": {"status": Status.EXPIRED, "held": None},
+    "expired-unchecked": {"status": Status.EXPIRED, "held": None, "unchecked": True},
     "expired-held": {"status": Status.EXPIRED},
     "expired-paid": {"status": Status.EXPIRED, "paid_by": PaidBy.ORIGINAL},
     "expired-completed": {"status": Status.EXPIRED, "paid_by": PaidBy.PAYJOIN},
