@@ -27,7 +27,7 @@ from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.bip78.parameters import Parameters, to_query
 from payjoin_plugin.client.transport import Connections, HttpTransport
 from payjoin_plugin.wire.uri import PjEndpoint, parse
-from tests.bip78.payments import Payment, payment
+from tests.bip78.payments import Money, Payment, payment
 from tests.client.outlets import electrum_sessions
 from tests.mailroom.mailroom import Mailroom
 from tests.pair import Sender
@@ -126,9 +126,11 @@ class Shop:
         script: bytes = address_to_script(parse(uri).address)
         return replace(sender.made, outputs=((script, AMOUNT), *sender.made.outputs[1:]))
 
-    def payment(self, address: str, amount_sat: int = AMOUNT) -> Payment:
-        """A payment out of coins that the Electrum server knows."""
+    def payment(self, address: str, amount_sat: int = AMOUNT, *, purse: str = "") -> Payment:
+        """A payment out of coins that the Electrum server knows: the same ones each time, of each `purse`."""
         made = payment(amount=amount_sat)
+        if purse:
+            made = replace(made, coins=tuple(Money.of(coin.owner, coin.value, name=purse) for coin in made.coins))
         script: bytes = address_to_script(address)
         made = replace(made, outputs=((script, amount_sat), *made.outputs[1:]), locktime=0)
         for coin in made.coins:

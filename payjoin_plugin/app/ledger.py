@@ -56,8 +56,9 @@ class Ledger(Logger):
         """Those that expired without anything having come: not closed, and done."""
         self.unreadable: dict[str, UnreadableLog] = {}
         """The logs that this version cannot read."""
-        self._reserved: dict[str, int] = {}
-        """Outpoint → unix second until which it is kept out of other payments."""
+        self._reserved: dict[str, tuple[tuple[str, ...], int]] = {}
+        """Session → its coins (`txid:n`), and until when (unix seconds) it keeps them out of other payments. Two may
+        have the same one: what has expired gives its coin to the next, and may end after it."""
 
     def load(self) -> None:
         """Fold the sessions of which something may come. Another one is folded when somebody asks for it."""
@@ -159,15 +160,14 @@ class Ledger(Logger):
     def reserved_outpoints(self) -> set[str]:
         """Return the coins in open proposals that have not expired."""
         moment = now()
-        return {outpoint for outpoint, until in list(self._reserved.items()) if until > moment}
+        return {outpoint for coins, until in list(self._reserved.values()) if until > moment for outpoint in coins}
 
     def reserved_for(self, outpoint: str) -> tuple[str, int] | None:
         """Return the session that keeps a coin out of other payments, and until when (unix time in seconds)."""
-        until = self._reserved.get(outpoint, 0)
-        for session in list(self.open.values()) if until > now() else ():
-            committed = committed_contribution(session.state)
-            if committed is not None and outpoint in committed.outpoints:
-                return session.id, until
+        moment = now()
+        for session_id, (coins, until) in list(self._reserved.items()):
+            if until > moment and outpoint in coins:
+                return session_id, until
         return None
 
     def exposed_outpoints(self) -> frozenset[str]:
@@ -197,7 +197,7 @@ class Ledger(Logger):
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)
         self.lapsed.discard(session.id)
-        self._release(session)
+        self._reserved.pop(session.id, None)  # our coin is free, where no other session has it too
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
             self.store.mark_aborted(original.txid)
@@ -226,14 +226,7 @@ class Ledger(Logger):
         self.store.mark_seen(original.outpoints, session.id)
 
     def _reserve(self, session: ReceiverSession, committed: CommittedContribution) -> None:
-        expires_at = created_of(session.state).expires_at
-        self._reserved.update(dict.fromkeys(committed.outpoints, expires_at))
-
-    def _release(self, session: ReceiverSession) -> None:
-        """Give our coins free: the session is over."""
-        if (committed := committed_contribution(session.state)) is not None:
-            for outpoint in committed.outpoints:
-                self._reserved.pop(outpoint, None)
+        self._reserved[session.id] = committed.outpoints, created_of(session.state).expires_at
 
 
 def _request_id(session: ReceiverSession) -> str:

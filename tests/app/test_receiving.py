@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from payjoin_plugin.app.ledger import Ledger
 from payjoin_plugin.app.offering import request_made_in_window
+from payjoin_plugin.app.settings import DAY
 from payjoin_plugin.app.view import foreseen_share, view_of
 from payjoin_plugin.bip78.original import ChainFacts, Original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
@@ -239,6 +242,33 @@ async def test_a_coin_of_ours_is_free_again_when_a_block_has_the_senders_coins_e
         hear(merchant, elsewhere(sender), confirmed=True)
         await merchant.until_row(session_id, status="failed")
         assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
+
+
+def test_a_coin_that_an_expired_session_had_before_stays_reserved_for_the_one_that_has_it_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path, 300_000) as merchant:
+            first, _ = await merchant.answered()
+            (coin,) = merchant.sessions.reserved_outpoints()
+            monkeypatch.setattr("payjoin_plugin.app.ledger.now", lambda: int(time.time()) + 7200)
+            assert merchant.sessions.reserved_outpoints() == set()
+            second, uri = merchant.offer(exp=2 * DAY)
+            await merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="another")).run()
+            await merchant.until_row(second, stage="waiting_for_broadcast")
+            again = Ledger(merchant.wallet, merchant.sessions.store)
+            for session_id in (second, first):  # as they may lie in the file
+                again._adopt(merchant.sessions.ledger.session(session_id))
+            await merchant.sessions.abort(first)
+            for ledger in (merchant.sessions.ledger, again):
+                assert ledger.reserved_outpoints() == {coin}
+                assert ledger.reserved_for(coin) is not None
+            assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
+            await merchant.sessions.abort(second)
+            assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
+
+    run()
 
 
 @on_electrums_loop

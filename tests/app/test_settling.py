@@ -26,7 +26,7 @@ from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.session.status import Waiting
 from payjoin_plugin.wallet.storage import ORIGINALS_KEY
 from payjoin_plugin.wire.uri import parse
-from tests.bip78.payments import ALICE, Money
+from tests.bip78.payments import ALICE
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.servers import Blockchain
@@ -81,11 +81,7 @@ async def hold(merchant: Merchant, **details: Any) -> tuple[str, Sender, asyncio
     """Bring a session to where it holds an original and waits for the user."""
     merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
     session_id, uri = merchant.offer(**details)
-    made = merchant.shop.payment(parse(uri).address)
-    made = replace(made, coins=tuple(Money.of(coin.owner, coin.value, name=session_id) for coin in made.coins))
-    for coin in made.coins:
-        merchant.shop.chain.add(Transaction(coin.previous), height=150)
-    sender = merchant.shop.sender(uri, made=made)
+    sender = merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse=session_id))
     paying = asyncio.ensure_future(sender.run())
     await merchant.until_row(session_id, reason="needs_approval")
     return session_id, sender, paying
