@@ -8,12 +8,14 @@ import asyncio
 import errno
 import functools
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
+import pytest
 from electrum import network as electrum_network
 from electrum import util
 from electrum.bitcoin import address_to_script
@@ -25,6 +27,7 @@ from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.services import Services
 from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.bip78.parameters import Parameters, to_query
+from payjoin_plugin.client import deadline
 from payjoin_plugin.client.transport import Connections, HttpTransport
 from payjoin_plugin.wire.uri import PjEndpoint, parse
 from tests.bip78.payments import Money, Payment, payment
@@ -53,6 +56,19 @@ def on_electrums_loop(test: Callable[P, Coroutine[object, object, None]]) -> Cal
         asyncio.run_coroutine_threadsafe(test(*args, **kwargs), util.get_asyncio_loop()).result()
 
     return run
+
+
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what sets the clock so many seconds ahead. Whoever sleeps until a moment looks at it often."""
+    wall, ahead = time.time, 0
+
+    def set_ahead(seconds: int) -> None:
+        nonlocal ahead
+        ahead = seconds
+
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead)
+    monkeypatch.setattr(deadline, "LONGEST_NAP", NOW_AND_THEN)
+    return set_ahead
 
 
 class OnlineNetwork(Network):

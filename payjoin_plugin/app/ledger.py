@@ -200,7 +200,7 @@ class Ledger(Logger):
         self._reserved.pop(session.id, None)  # our coin is free, where no other session has it too
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
-            self.store.mark_aborted(original.txid)
+            self.store.mark_aborted(original.txid, session.id)
 
     def name_payjoin(self, session: ReceiverSession) -> None:
         """Call the payjoin what its request is called, as Electrum does with plain payments.

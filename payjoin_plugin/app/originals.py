@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from ..wallet.chain import ChainLookUp
-    from ..wallet.storage import KeptOriginal, WalletStore
+    from ..wallet.kept import KeptOriginal
+    from ..wallet.storage import WalletStore
 
 
 class Originals(Logger):
@@ -40,30 +41,34 @@ class Originals(Logger):
         """Txid → its transaction; None where that is damaged."""
 
     def kept(self) -> dict[str, KeptOriginal]:
-        """Return the kept payments by txid. One that cannot be read is left out, and stays where it is."""
+        """Return the kept payments by session, of which several may hold the same one.
+
+        One that cannot be read is left out, and stays where it is.
+        """
         stored = self._store.originals()
-        for txid in stored.keys() - self._read.keys():
-            self._read[txid] = _transaction(stored[txid].tx, txid)
-        return {txid: one for txid, one in stored.items() if self._read[txid] is not None}
+        for one in stored:
+            if one.txid not in self._read:
+                self._read[one.txid] = _transaction(one.tx, one.txid)
+        return {one.session_id: one for one in stored if self._read[one.txid] is not None}
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""
-        return {txout.address for txid in self.kept() for txout in self._payments_to_us(txid)}
+        return {txout.address for kept in self.kept().values() for txout in self._payments_to_us(kept.txid)}
 
     def unseen(self) -> dict[str, int]:
-        """Return the kept payments of whose coins the wallet has seen nothing spend any, and what each pays us (sat).
+        """Return the kept payments (txid) of whose coins the wallet has seen nothing spend any, and what each pays us.
 
         They are lost where nobody broadcasts them. What is paid otherwise is none: it would charge the sender twice.
         """
         return {
-            txid: sum(txout.value for txout in self._payments_to_us(txid))
-            for txid, kept in self.kept().items()
-            if not any(self._spenders_seen(txid)) and not self.is_paid(txid, kept)
+            kept.txid: sum(txout.value for txout in self._payments_to_us(kept.txid))
+            for kept in self.kept().values()
+            if not any(self._spenders_seen(kept.txid)) and not self.is_paid(kept)
         }
 
-    def of_session(self, session_id: str) -> str | None:
-        """Return the kept payment (txid) of a session, whatever has become of its log."""
-        return next((txid for txid, kept in self.kept().items() if kept.session_id == session_id), None)
+    def of_session(self, session_id: str) -> KeptOriginal | None:
+        """Return the kept payment of a session, whatever has become of its log."""
+        return self.kept().get(session_id)
 
     def has_visible_spender(self, txid: str) -> bool:
         """Tell whether the wallet sees a kept payment's coins spent in the mempool or in a block."""
@@ -79,7 +84,7 @@ class Originals(Logger):
 
     def drop_settled(self) -> None:
         """Forget the payments whose coins a confirmed transaction of this wallet spends."""
-        for txid in self.kept():
+        for txid in {kept.txid for kept in self.kept().values()}:
             if any(spender and confirmations(self._wallet, spender) for spender in self._spenders_seen(txid)):
                 self._store.drop_original(txid)
 
@@ -94,14 +99,17 @@ class Originals(Logger):
             self._store.drop_original(txid)
         return spenders
 
-    def is_paid(self, txid: str, kept: KeptOriginal) -> bool:
-        """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice."""
+    def is_paid(self, kept: KeptOriginal) -> bool:
+        """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice.
+
+        That is the request of the one session; another one that holds the same payment may be unpaid.
+        """
         if (request := self._wallet.get_request(kept.request_id)) is not None:
             return request_paid(self._wallet, request)
         # A deleted request's address goes to nobody else while we hold its payment.
         return any(
             received_sat(self._wallet, txout.address, contributed=()) >= txout.value
-            for txout in self._payments_to_us(txid)
+            for txout in self._payments_to_us(kept.txid)
         )
 
     async def broadcast(self, tx: str) -> None:
@@ -126,12 +134,12 @@ class Originals(Logger):
         what is paid otherwise: nobody shall be asked to broadcast it.
         """
         handed = 0
-        for txid, kept in self.kept().items():
+        for kept in self.kept().values():
             try:
-                if self._wallet.db.get_transaction(txid) is not None or self.is_paid(txid, kept):
+                if self._wallet.db.get_transaction(kept.txid) is not None or self.is_paid(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
-                    self._store.mark_handed_over(txid, is_so=True, named=self._name(txid, kept))
+                    self._store.mark_handed_over(kept.txid, is_so=True, named=self._name(kept))
                     handed += 1
             except Exception:
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
@@ -144,21 +152,21 @@ class Originals(Logger):
         Without its log a payment is shown nowhere but in Electrum's history, so there it stays. So does one whose
         output was spent meanwhile.
         """
-        for txid, kept in self.kept().items():
-            if kept.handed_over and is_readable(kept.session_id):
-                self._store.mark_handed_over(txid, is_so=False)
-                is_local = confirmations(self._wallet, txid) is None
-                if is_local and not self._wallet.adb.get_depending_transactions(txid):
-                    self._wallet.adb.remove_transaction(txid)
-                if kept.named and self._wallet.get_all_labels().get(txid) == kept.named:
-                    self._wallet.set_label(txid, None)
+        back = {one.txid: one for one in self.kept().values() if one.handed_over and is_readable(one.session_id)}
+        for txid, kept in back.items():
+            self._store.mark_handed_over(txid, is_so=False)
+            is_local = confirmations(self._wallet, txid) is None
+            if is_local and not self._wallet.adb.get_depending_transactions(txid):
+                self._wallet.adb.remove_transaction(txid)
+            if kept.named and self._wallet.get_all_labels().get(txid) == kept.named:
+                self._wallet.set_label(txid, None)
 
-    def _name(self, txid: str, kept: KeptOriginal) -> str:
+    def _name(self, kept: KeptOriginal) -> str:
         """Name a payment as a local transaction, and return the name; an empty one where the user has named it."""
-        if txid in self._wallet.get_all_labels():
+        if kept.txid in self._wallet.get_all_labels():
             return ""
-        self._wallet.set_label(txid, _label(kept))
-        return str(self._wallet.get_all_labels()[txid])  # as Electrum writes it, on one line
+        self._wallet.set_label(kept.txid, _label(kept))
+        return str(self._wallet.get_all_labels()[kept.txid])  # as Electrum writes it, on one line
 
     def _transaction(self, txid: str) -> Transaction:
         """Return a kept payment that can be read."""

@@ -69,8 +69,7 @@ class Report:
         And one for each kept payment that has lost its log.
         """
         known = self._sessions.ledger.knows
-        kept = (kept.session_id for kept in self._sessions.originals.kept().values())
-        found = [self.row(session_id) for session_id in kept if not known(session_id)]
+        found = [self.row(session_id) for session_id in self._sessions.originals.kept() if not known(session_id)]
         for session_id in self._sessions.store.session_ids():
             if every or self._sessions.ledger.is_unclosed(session_id) or self._is_unreadable(session_id):
                 found.append(self.row(session_id))
@@ -150,13 +149,13 @@ class Report:
         else:
             reason = _("Its record is damaged. Left as it is.") + f" ({unreadable})"
         said = {"session_id": session_id, "status": Status.UNREADABLE.value, "reason": reason}
-        if (txid := self._sessions.originals.of_session(session_id)) is None:
+        if (kept := self._sessions.originals.of_session(session_id)) is None:
             return said
         return said | {
             "reason": reason + " " + _("The sender's own payment is kept."),
-            "request_id": self._sessions.originals.kept()[txid].request_id,
-            "confirmations": confirmations(self._sessions.wallet, txid),
-            "original_txid": txid,
+            "request_id": kept.request_id,
+            "confirmations": confirmations(self._sessions.wallet, kept.txid),
+            "original_txid": kept.txid,
         }
 
     def _is_unreadable(self, session_id: str) -> bool:

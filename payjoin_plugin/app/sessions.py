@@ -241,8 +241,8 @@ class WalletSessions(Logger):
 
         Raises UnreadableLog where nothing is.
         """
-        if self.ledger.if_readable(session_id) is None and (txid := self.originals.of_session(session_id)) is not None:
-            return self.originals.kept()[txid].tx
+        if self.ledger.if_readable(session_id) is None and (kept := self.originals.of_session(session_id)) is not None:
+            return kept.tx
         original = self.held_original(session_id)
         return None if original is None else original.fallback.hex()
 

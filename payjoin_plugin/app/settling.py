@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from ..bip78.original import Original
+    from ..wallet.kept import KeptOriginal
     from ..wallet.receiving import ElectrumReceiverWallet
     from ..wallet.spenders import Spender
-    from ..wallet.storage import KeptOriginal
     from .settings import Settings
 
 
@@ -54,9 +54,9 @@ class Settling(Logger):
         self._wallet, self._ledger, self._originals = wallet, ledger, originals
         self._electrum, self._settings, self._hear = electrum, settings, hear
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        """By txid: of the kept payments that no session's own task sees to."""
+        """By session ID: of the kept payments that no session's own task sees to."""
         self.refusals: dict[str, str] = {}
-        """What stands against the payments (txid) that are tried again, as a sentence: the network's last word."""
+        """What stands against the payments that are tried again, by session ID: the network's last word, a sentence."""
 
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
@@ -116,19 +116,20 @@ class Settling(Logger):
         OSError.
         """
         session, original = self._ledger.if_readable(session_id), None
+        kept = self._originals.of_session(session_id)
+        txid = kept.txid if kept is not None else None
         if session is not None:
             original = held_original(session.state)
             txid = original.txid if original is not None else None
-        elif (txid := self._originals.of_session(session_id)) is None:
+        elif kept is None:
             self._ledger.session(session_id)  # which says why nobody knows
         if txid is None:
             raise UserError("session_id: " + _("session {} holds no original payment").format(session_id))
         if confirmations(self._wallet, txid) is not None:
             return txid
-        kept = self._originals.kept().get(txid)
         if kept is None:
             raise _gone_for_good()
-        if self._originals.is_paid(txid, kept):
+        if self._originals.is_paid(kept):
             raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
         spenders = await self._originals.spenders(txid, _scripts(original))
         if txid in [tx.txid for tx in spenders]:
@@ -152,9 +153,8 @@ class Settling(Logger):
         After expiry, after a failure, and where the sender or our coin has gone; never after an abort. Tries until it
         is out, or cannot be any more; `refused(sentence)` is told each time that the network does not take it.
         """
-        original = held_original(session.state)
-        if original is not None and _may_fall_back(session):
-            await self._see_to(original.txid, session, refused)
+        if _may_fall_back(session):
+            await self._see_to(session.id, session, refused)
 
     def look_after(self, is_at_work: Callable[[str], bool], *, every: bool = False) -> None:
         """Begin a task for each kept payment that no task of its session (`is_at_work(session_id)`) sees to.
@@ -162,10 +162,10 @@ class Settling(Logger):
         Where a log says "paid", the mempool may drop what paid, or replace it. The log stays closed; but what we hold
         is due at its session's expiry like any other. `every`: also those that the wallet sees the end of, at its load.
         """
-        for txid, kept in self._originals.kept().items():
-            if txid not in self.tasks and not is_at_work(kept.session_id) and (every or self._is_missing(txid, kept)):
-                self.tasks[txid] = task = asyncio.get_running_loop().create_task(self._look_after(txid, kept))
-                task.add_done_callback(lambda _, txid=txid: self.tasks.pop(txid, None))  # type: ignore[misc]
+        for one, kept in self._originals.kept().items():
+            if one not in self.tasks and not is_at_work(one) and (every or self._is_missing(kept)):
+                self.tasks[one] = task = asyncio.get_running_loop().create_task(self._look_after(kept))
+                task.add_done_callback(lambda _, one=one: self.tasks.pop(one, None))  # type: ignore[misc]
 
     async def close(self) -> None:
         """End every task."""
@@ -174,37 +174,37 @@ class Settling(Logger):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look_after(self, txid: str, kept: KeptOriginal) -> None:
+    async def _look_after(self, kept: KeptOriginal) -> None:
         """See to a payment now, and again when its time has come."""
         session = self._ledger.if_readable(kept.session_id)
         try:
-            await self._see_to(txid, session)
-            if self._is_missing(txid, kept) and (due_at := _due_at(session)) > now():
+            await self._see_to(kept.session_id, session)
+            if self._is_missing(kept) and (due_at := _due_at(session)) > now():
                 await sleep_until(due_at, now)
-                await self._see_to(txid, session)
+                await self._see_to(kept.session_id, session)
         except Exception:
             # One that we cannot handle must not keep the others back.
             self.logger.exception("a kept payment could not be seen to")
 
     async def _see_to(
-        self, txid: str, session: ReceiverSession | None, refused: Callable[[str], None] | None = None
+        self, session_id: str, session: ReceiverSession | None, refused: Callable[[str], None] | None = None
     ) -> None:
-        """See where a kept payment stands, and broadcast it where that is due and nothing spends its coins."""
+        """See where a session's payment stands, and broadcast it where that is due and nothing spends its coins."""
         waits, refused_waits = Backoff(), Backoff(longest=LONGEST_REFUSED)
         original = held_original(session.state) if session is not None else None
         try:
             while True:
                 await self._electrum.ready()
-                if (kept := self._originals.kept().get(txid)) is None:
+                if (kept := self._originals.of_session(session_id)) is None:
                     return
                 wait = waits
                 try:
-                    if await self._is_seen_to(txid, kept, session, _scripts(original)):
+                    if await self._is_seen_to(kept, session, _scripts(original)):
                         return
                 except (Unreachable, OSError) as trouble:
                     self.logger.info(f"a kept payment has to wait: {trouble!r}")
                 except UserError as refusal:
-                    wait, self.refusals[txid] = refused_waits, str(refusal)
+                    wait, self.refusals[session_id] = refused_waits, str(refusal)
                     self.logger.info(f"a kept payment was refused: {refusal}")
                     if refused is not None:
                         refused(str(refusal))
@@ -214,33 +214,33 @@ class Settling(Logger):
                     self.logger.exception("a kept payment could not be seen to, and is tried again")
                 await asyncio.sleep(wait.next())  # a double spend may yet go as it came
         finally:
-            self.refusals.pop(txid, None)
+            self.refusals.pop(session_id, None)
 
     async def _is_seen_to(
-        self, txid: str, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
+        self, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
     ) -> bool:
         """Tell whether there is nothing more to do for a kept payment. Raises Unreachable, OSError, UserError."""
-        spenders = await self._originals.spenders(txid, scripts)
+        spenders = await self._originals.spenders(kept.txid, scripts)
         if session is not None:
             self._hear(session, spenders)
-        if not self._is_due(txid, kept, session) or txid in [tx.txid for tx in spenders]:
+        if not self._is_due(kept, session) or kept.txid in [tx.txid for tx in spenders]:
             return True
         if spenders or not self._electrum.is_current():  # a new connection meanwhile: the request may be paid by now
             return False
         await self._originals.broadcast(kept.tx)
         return True
 
-    def _is_due(self, txid: str, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
+    def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
         """Tell whether a kept payment shall be broadcast now, without being asked for."""
         if session is not None and (not _may_fall_back(session) or _due_at(session) > now()):
             return False
-        return self._is_wanted(kept) and not self._originals.is_paid(txid, kept)
+        return self._is_wanted(kept) and not self._originals.is_paid(kept)
 
-    def _is_missing(self, txid: str, kept: KeptOriginal) -> bool:
+    def _is_missing(self, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
-        if not self._is_wanted(kept) or self._originals.has_visible_spender(txid):
+        if not self._is_wanted(kept) or self._originals.has_visible_spender(kept.txid):
             return False
-        return not self._originals.is_paid(txid, kept)
+        return not self._originals.is_paid(kept)
 
     def _is_wanted(self, kept: KeptOriginal) -> bool:
         return self._settings.broadcast_original_by_itself and not kept.aborted

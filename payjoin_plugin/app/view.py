@@ -312,8 +312,7 @@ def _kind(state: object, tx: Seen, *, is_paid: bool) -> PaidBy | None:
 
 def _refusal(sessions: WalletSessions, session: ReceiverSession) -> str | None:
     """Return why the network does not take the sender's own payment, which is tried again."""
-    original = held_original(session.state)
-    refusal = sessions.settling.refusals.get(original.txid) if original is not None else None
+    refusal = sessions.settling.refusals.get(session.id)
     return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
 
 

@@ -5,7 +5,7 @@
                            "waiting": {request id: since}, "declined": {request id: true},
                            "seen": [[outpoint, session id], …], "exposed": [outpoint, …], "coin_secret": hex,
                            "directory_keys": {…}}
-    payjoin_originals   = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted", "handed_over", "named"}}
+    payjoin_originals   = {txid: {"tx", "session_id", …}}          (wallet/kept.py)
 
 The second stands at the top of the file: Electrum deletes a plugin's data where the plugin is missing, and an original
 is money. Only plain JSON goes in, and only by the operations that Electrum tracks: an item set or popped of a
@@ -18,7 +18,6 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
@@ -26,6 +25,7 @@ from electrum.i18n import _
 from ..errors import UnreadableLog
 from ..session.log import empty_log
 from .barrier import Barrier
+from .kept import ORIGINALS_KEY, KeptOriginal, hold_of, read_kept
 
 if TYPE_CHECKING:
     from electrum.stored_dict import StoredDict
@@ -34,28 +34,7 @@ if TYPE_CHECKING:
 VERSION = 1
 SEEN_KEPT = 4000
 """Inputs of answered originals that are remembered, and as many coins of ours that they were shown."""
-ORIGINALS_KEY = "payjoin_originals"
 _MAPPINGS = ("sessions", "waiting", "declined", "directory_keys")
-
-
-@dataclass(frozen=True)
-class KeptOriginal:
-    """A payment that can be broadcast, kept where it outlives the session and the plugin."""
-
-    tx: str = field(repr=False)
-    """The whole transaction as hex."""
-    session_id: str
-    request_id: str
-    label: str
-    """What the transaction is called, should it become Electrum's own."""
-    at: int
-    """Unix time in seconds."""
-    aborted: bool = False
-    """The user ended its session: it is never broadcast by itself, even when its log is gone."""
-    handed_over: bool = False
-    """It became a local transaction of Electrum's when the plugin was taken out."""
-    named: str = ""
-    """The name that we gave that transaction; empty where it had one of the user's."""
 
 
 class WalletStore:
@@ -232,33 +211,38 @@ class WalletStore:
     # Originals
 
     def keep_original(self, txid: str, tx: str, *, session_id: str, request_id: str, label: str, at: int) -> None:
-        """Keep an original, in memory. `tx`: the whole transaction as hex; `at`: unix time in seconds."""
-        entry = {"tx": tx, "session_id": session_id, "request_id": request_id, "label": label, "at": at}
+        """Keep an original for a session, in memory. `tx`: all of it as hex; `at`: unix time in seconds."""
+        hold = _plain({"session_id": session_id, "request_id": request_id, "label": label, "at": at})
         with self.lock:
-            self._wallet.db.get_dict(ORIGINALS_KEY)[txid] = _plain(entry)
+            kept = self._wallet.db.get_dict(ORIGINALS_KEY)
+            if any(one.session_id != session_id for one in read_kept(txid, kept.get(txid))):
+                kept[txid].setdefault("also", {})[session_id] = hold
+            else:
+                kept[txid] = {"tx": tx, **hold}
             self._barrier.mark()
 
-    def originals(self) -> dict[str, KeptOriginal]:
-        """Return the kept originals by txid. An entry that cannot be read is left out, never deleted."""
+    def originals(self) -> list[KeptOriginal]:
+        """Return the kept originals, for each session that holds one. What cannot be read is left out, not deleted."""
         with self.lock:
             stored = self._wallet.db.get(ORIGINALS_KEY)
             entries = stored.items() if isinstance(stored, Mapping) else ()
-            return {txid: original for txid, entry in entries if (original := _kept_original(entry)) is not None}
+            return [original for txid, entry in entries for original in read_kept(txid, entry)]
 
-    def mark_aborted(self, txid: str) -> None:
-        """Remember, in memory, that the user ended the session of an original."""
-        self._mark(txid, aborted=True)
+    def mark_aborted(self, txid: str, session_id: str) -> None:
+        """Remember, in memory, that the user ended a session that holds an original."""
+        with self.lock:
+            self._mark(hold_of(self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), session_id), aborted=True)
 
     def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
         """Remember, in memory, whether an original is a local transaction of Electrum's by our doing, and its name."""
-        self._mark(txid, handed_over=is_so, named=named)
-
-    def _mark(self, txid: str, **marks: bool | str) -> None:
         with self.lock:
-            if isinstance(entry := self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), MutableMapping):
-                for name, mark in marks.items():
-                    entry[name] = mark
-                self._barrier.mark()
+            self._mark(self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), handed_over=is_so, named=named)
+
+    def _mark(self, entry: object, **marks: bool | str) -> None:
+        if isinstance(entry, MutableMapping):
+            for name, mark in marks.items():
+                entry[name] = mark
+            self._barrier.mark()
 
     def drop_original(self, txid: str) -> None:
         """Forget an original: it can never be mined any more, or the user wants it."""
@@ -336,15 +320,3 @@ def _index(sessions: Mapping[str, object]) -> dict[str, str]:
             case {"events": [{"request_id": str(request_id), "at": int(at)}, *_]}:
                 newest[request_id] = max(newest.get(request_id, (at, session_id)), (at, session_id))
     return {request_id: session_id for request_id, (_, session_id) in newest.items()}
-
-
-def _kept_original(entry: object) -> KeptOriginal | None:
-    kinds = {"tx": str, "session_id": str, "request_id": str, "label": str, "at": int}
-    if not isinstance(entry, Mapping) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
-        return None
-    return KeptOriginal(
-        **{name: entry[name] for name in kinds},
-        aborted=entry.get("aborted") is True,
-        handed_over=entry.get("handed_over") is True,
-        named=named if isinstance(named := entry.get("named"), str) else "",
-    )

@@ -6,18 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from electrum.bitcoin import address_to_script
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
 from payjoin_plugin.app.commands import PayjoinCommands
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UnreadableLog, UserError
+from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
-from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
+from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
 from tests.wallet.wallets import electrum_running, foreign_outpoint, reopen, transaction
 
 SOON = 3
@@ -147,6 +150,90 @@ def test_after_expiry_it_is_not_broadcast_where(tmp_path: Path, what: str, monke
             await again.close()
 
     run()
+
+
+# Two requests that one transaction pays
+
+
+@asynccontextmanager
+async def one_for_two(folder: Path) -> AsyncIterator[tuple[Merchant, str, str, Transaction]]:
+    """Two sessions that hold the same transaction, which pays the request of each in full."""
+    async with shop(folder) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        offers = [merchant.offer(), merchant.offer()]
+        scripts = [address_to_script(parse(uri).address) for _, uri in offers]
+        made = merchant.shop.payment(parse(offers[0][1]).address)
+        change = made.outputs[1][0], made.outputs[1][1] - AMOUNT
+        made = replace(made, outputs=(*((script, AMOUNT) for script in scripts), change))
+        paying = []
+        for session_id, uri in offers:
+            paying.append(asyncio.ensure_future(merchant.shop.sender(uri, made=made).run()))
+            await merchant.until_row(session_id, reason="needs_approval")
+        (first, _), (second, _) = offers
+        yield merchant, first, second, made.transaction()
+        for one in paying:
+            one.cancel()
+
+
+@pytest.mark.parametrize("end", ["aborted", "deleted"])
+def test_the_end_of_one_of_two_requests_does_not_keep_back_the_payment_of_both(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with one_for_two(tmp_path) as (merchant, first, second, original):
+            if end == "aborted":
+                await merchant.sessions.abort(first)
+            else:
+                merchant.wallet.delete_request(merchant.row(first)["request_id"])
+            assert [one.aborted for one in merchant.sessions.store.originals()] == [True, False]
+            set_ahead(3600)
+            await merchant.until_row(second, status="paid_without_payjoin")
+            assert merchant.network.broadcast == [original.txid()]
+
+    run()
+
+
+@on_electrums_loop
+async def test_the_payment_of_two_requests_is_broadcast_without_their_logs_unless_both_were_aborted(
+    tmp_path: Path,
+) -> None:
+    async with one_for_two(tmp_path) as (merchant, first, second, original):
+        await merchant.sessions.abort(first)
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.save_db()
+        again = await merchant.crash_and_restart()
+        assert {row["session_id"] for row in await again.sessions.report.rows(every=False)} == {first, second}
+        await seen_to(again)
+        assert again.network.broadcast == [original.txid()]
+        await again.close()
+
+
+@on_electrums_loop
+async def test_the_payment_of_two_requests_of_which_one_is_paid_can_be_broadcast_for_the_other(tmp_path: Path) -> None:
+    async with one_for_two(tmp_path) as (merchant, first, second, original):
+        merchant.sees(other_payment(merchant, second))
+        await merchant.until_row(second, status="paid_without_payjoin")
+        assert list(merchant.sessions.originals.unseen()) == [original.txid()]
+        with pytest.raises(UserError, match="paid already"):
+            await merchant.sessions.broadcast_original(second)
+        assert await merchant.sessions.broadcast_original(first) == original.txid()
+
+
+@on_electrums_loop
+async def test_the_payment_of_two_requests_is_handed_over_once_and_taken_back_once(tmp_path: Path) -> None:
+    async with one_for_two(tmp_path) as (merchant, _, _, original):
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 1
+        assert merchant.wallet.adb.get_tx_height(original.txid()).is_local_like()
+        merchant.wallet.save_db()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        assert again.wallet.adb.get_transaction(original.txid()) is None
+        assert [one.handed_over for one in again.sessions.store.originals()] == [False, False]
+        await again.close()
 
 
 # The log is unreadable, or gone

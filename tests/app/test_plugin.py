@@ -18,7 +18,7 @@ from electrum.storage import StorageOnDiskUnexpectedlyChanged
 
 from payjoin_plugin.app.plugin import PayjoinPlugin
 from payjoin_plugin.cmdline import Plugin
-from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.merchant import on_electrums_loop, shop
 from tests.wallet.wallets import electrum_running, fund, make_wallet, run

@@ -24,7 +24,7 @@ from payjoin_plugin.client import deadline
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.session.status import Waiting
-from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from payjoin_plugin.wire.uri import parse
 from tests.bip78.payments import ALICE
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
@@ -88,7 +88,7 @@ async def hold(merchant: Merchant, **details: Any) -> tuple[str, Sender, asyncio
 
 
 def kept(merchant: Merchant) -> set[str]:
-    return set(merchant.sessions.store.originals())
+    return {one.txid for one in merchant.sessions.store.originals()}
 
 
 # The sender's coins went elsewhere
@@ -367,7 +367,7 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
         again = await merchant.crash_and_restart()
         await asyncio.gather(*again.sessions.settling.tasks.values())
         assert again.network.broadcast == [sender.made.transaction().txid()]
-        assert set(again.sessions.originals.kept()) == {txid}
+        assert [one.txid for one in again.sessions.originals.kept().values()] == [txid]
         assert len(again.sessions.held_addresses()) == 1
         assert again.on_disk()[ORIGINALS_KEY]["00" * 32] == damaged
         paying.cancel()

@@ -10,7 +10,7 @@ import pytest
 from electrum.fee_policy import FixedFeePolicy
 from electrum.transaction import PartialTxOutput
 
-from payjoin_plugin.wallet.storage import ORIGINALS_KEY
+from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
 from tests.merchant import Merchant, on_electrums_loop, shop

@@ -314,7 +314,7 @@ def test_an_expired_request_says_so_and_offers_what_is_held(house: House) -> Non
     shop.parts._refresh()
     assert shop.line == "Expired. Their payment is ready."
     assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
-    (txid,) = shop.sessions.originals.kept()
-    shop.sessions.settling.refusals[txid] = "server busy"
+    (session_id,) = shop.sessions.originals.kept()
+    shop.sessions.settling.refusals[session_id] = "server busy"
     shop.parts._refresh()
     assert shop.line == "Expired. Their payment is ready.\nIt was refused, and is tried again: server busy"
