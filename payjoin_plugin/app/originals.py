@@ -21,7 +21,7 @@ from ..wallet.spenders import Spender, spenders_of
 from ..wallet.watching import confirmations, received_sat, request_paid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ..wallet.kept import KeptOriginal
     from ..wallet.storage import WalletStore
 
+DEEP = 6
+"""Blocks under which a transaction is taken for final, as is the custom: what a deeper one spends is money no longer.
+Until then a reorg may undo the block, and with it the reason why a payment was not to be had any more."""
+
 
 class Originals(Logger):
     """One wallet's kept payments."""
@@ -37,67 +41,81 @@ class Originals(Logger):
     def __init__(self, wallet: Abstract_Wallet, store: WalletStore, chain: ChainLookUp) -> None:
         Logger.__init__(self)
         self._wallet, self._store, self._chain = wallet, store, chain
-        self._read: dict[str, Transaction | None] = {}
-        """Txid → its transaction; None where that is damaged."""
+        self._read: dict[tuple[str, str], Transaction | None] = {}
+        """What was read of a txid and its bytes (hex): None where they are damaged."""
+        self._spent: set[str] = set()
+        """The payments (txid) whose coins are spent in a block, by the server's last word."""
 
     def kept(self) -> dict[str, KeptOriginal]:
         """Return the kept payments by session, of which several may hold the same one.
 
         One that cannot be read is left out, and stays where it is.
         """
-        stored = self._store.originals()
-        for one in stored:
-            if one.txid not in self._read:
-                self._read[one.txid] = _transaction(one.tx, one.txid)
-        return {one.session_id: one for one in stored if self._read[one.txid] is not None}
+        return {one.session_id: one for one in self._store.originals() if self._parsed(one) is not None}
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""
-        return {txout.address for kept in self.kept().values() for txout in self._payments_to_us(kept.txid)}
+        return {txout.address for kept in self.kept().values() for txout in self._payments_to_us(kept)}
 
     def unseen(self) -> dict[str, int]:
-        """Return the kept payments (txid) of whose coins the wallet has seen nothing spend any, and what each pays us.
+        """Return the kept payments (txid) of whose coins nobody has seen any spent, and what each pays us (sat).
 
         They are lost where nobody broadcasts them. What is paid otherwise is none: it would charge the sender twice.
         """
         return {
-            kept.txid: sum(txout.value for txout in self._payments_to_us(kept.txid))
+            kept.txid: sum(txout.value for txout in self._payments_to_us(kept))
             for kept in self.kept().values()
-            if not any(self._spenders_seen(kept.txid)) and not self.is_paid(kept)
+            if not any(self._spenders_seen(kept)) and not self.is_spent(kept) and not self.is_paid(kept)
         }
 
     def of_session(self, session_id: str) -> KeptOriginal | None:
         """Return the kept payment of a session, whatever has become of its log."""
         return self.kept().get(session_id)
 
-    def has_visible_spender(self, txid: str) -> bool:
+    def has_visible_spender(self, kept: KeptOriginal) -> bool:
         """Tell whether the wallet sees a kept payment's coins spent in the mempool or in a block."""
         return any(
             spender is not None and confirmations(self._wallet, spender) is not None
-            for spender in self._spenders_seen(txid)
+            for spender in self._spenders_seen(kept)
         )
 
-    def pays_alike(self, txid: str, raw: bytes) -> bool:
+    def pays_alike(self, kept: KeptOriginal, raw: bytes) -> bool:
         """Tell whether the transaction `raw` pays an address of ours that a kept payment pays."""
-        ours = {txout.scriptpubkey for txout in self._payments_to_us(txid)}
+        ours = {txout.scriptpubkey for txout in self._payments_to_us(kept)}
         return any(txout.scriptpubkey in ours for txout in Transaction(raw).outputs())
 
     def drop_settled(self) -> None:
-        """Forget the payments whose coins a confirmed transaction of this wallet spends."""
-        for txid in {kept.txid for kept in self.kept().values()}:
-            if any(spender and confirmations(self._wallet, spender) for spender in self._spenders_seen(txid)):
-                self._store.drop_original(txid)
+        """Forget the payments whose coins a transaction of this wallet spends, deep in the chain."""
+        for kept in self.kept().values():
+            spenders = (spender for spender in self._spenders_seen(kept) if spender is not None)
+            if any((confirmations(self._wallet, spender) or 0) >= DEEP for spender in spenders):
+                self._store.drop_original(kept.txid)
 
-    async def spenders(self, txid: str, scripts: Mapping[str, bytes] | None = None) -> list[Spender]:
-        """Ask the Electrum server what spends a kept payment's coins. It is forgotten where a confirmed one does.
+    async def spenders(self, kept: KeptOriginal, scripts: Mapping[str, bytes] | None = None) -> list[Spender]:
+        """Ask the Electrum server what spends a payment's coins.
 
         `scripts`: the scriptPubKeys that it spends from, by outpoint, where they are known. Raises Unreachable.
         """
-        scripts = scripts or await self._scripts_of(self._transaction(txid))
+        scripts = scripts or await self._scripts_of(self._transaction(kept))
         spenders = await spenders_of(self._wallet, self._chain, scripts)
-        if any(spender.confirmed for spender in spenders):
-            self._store.drop_original(txid)
+        self.hear(kept.txid, spenders)
         return spenders
+
+    def hear(self, txid: str, spenders: Sequence[Spender]) -> None:
+        """Take note of what the Electrum server says that a payment's coins are spent by; deep enough, it is forgotten.
+
+        What a block spends is handed over to nobody, though the block may yet be undone.
+        """
+        if any(spender.depth >= DEEP for spender in spenders):
+            self._store.drop_original(txid)
+        if any(spender.confirmed for spender in spenders):
+            self._spent.add(txid)
+        else:
+            self._spent.discard(txid)
+
+    def is_spent(self, kept: KeptOriginal) -> bool:
+        """Tell whether a block spends a payment's coins, by the server's last word."""
+        return kept.txid in self._spent
 
     def is_paid(self, kept: KeptOriginal) -> bool:
         """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice.
@@ -109,7 +127,7 @@ class Originals(Logger):
         # A deleted request's address goes to nobody else while we hold its payment.
         return any(
             received_sat(self._wallet, txout.address, contributed=()) >= txout.value
-            for txout in self._payments_to_us(kept.txid)
+            for txout in self._payments_to_us(kept)
         )
 
     async def broadcast(self, tx: str) -> None:
@@ -131,12 +149,14 @@ class Originals(Logger):
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
 
         From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for. Not
-        what is paid otherwise: nobody shall be asked to broadcast it.
+        what is paid otherwise, or spent in a block: nobody shall be asked to broadcast it.
         """
         handed = 0
         for kept in self.kept().values():
             try:
-                if self._wallet.db.get_transaction(kept.txid) is not None or self.is_paid(kept):
+                if self._wallet.db.get_transaction(kept.txid) is not None:
+                    continue
+                if self.is_spent(kept) or self.is_paid(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
                     self._store.mark_handed_over(kept.txid, is_so=True, named=self._name(kept))
@@ -168,21 +188,27 @@ class Originals(Logger):
         self._wallet.set_label(kept.txid, _label(kept))
         return str(self._wallet.get_all_labels()[kept.txid])  # as Electrum writes it, on one line
 
-    def _transaction(self, txid: str) -> Transaction:
-        """Return a kept payment that can be read."""
-        tx = self._read[txid]
+    def _parsed(self, kept: KeptOriginal) -> Transaction | None:
+        key = kept.txid, kept.tx
+        if key not in self._read:
+            self._read[key] = _transaction(kept.tx, kept.txid)
+        return self._read[key]
+
+    def _transaction(self, kept: KeptOriginal) -> Transaction:
+        """Return a payment that can be read."""
+        tx = self._parsed(kept)
         assert tx is not None
         return tx
 
-    def _spenders_seen(self, txid: str) -> list[str | None]:
+    def _spenders_seen(self, kept: KeptOriginal) -> list[str | None]:
         """Return the transactions of this wallet that spend a kept payment's coins, for each coin."""
         return [
             self._wallet.db.get_spent_outpoint(txin.prevout.txid.hex(), str(txin.prevout.out_idx))
-            for txin in self._transaction(txid).inputs()
+            for txin in self._transaction(kept).inputs()
         ]
 
-    def _payments_to_us(self, txid: str) -> list[TxOutput]:
-        return [txout for txout in self._transaction(txid).outputs() if self._wallet.is_mine(txout.address)]
+    def _payments_to_us(self, kept: KeptOriginal) -> list[TxOutput]:
+        return [txout for txout in self._transaction(kept).outputs() if self._wallet.is_mine(txout.address)]
 
     async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
         """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""

@@ -17,6 +17,7 @@ from ..errors import Unreachable, UserError
 from ..session.events import Abort, Closed, Failure, Success, Unrecognized
 from ..session.outcome import is_payjoin, outcome_of
 from ..session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
+from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .originals import Originals
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from ..bip78.original import Original
-    from ..wallet.kept import KeptOriginal
     from ..wallet.receiving import ElectrumReceiverWallet
     from ..wallet.spenders import Spender
     from .settings import Settings
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_REFUSED = 3600.0
 """Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
-mempool, a conflict of low fee), none says which it is, and what ends a payment for good is a block."""
+mempool, a conflict of low fee), none says which it is, and what ends a payment for good is blocks."""
 
 
 class Settling(Logger):
@@ -93,12 +93,12 @@ class Settling(Logger):
     def close_by(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> bool:
         """Close `session` if one of the double spends is confirmed, and say whether it did.
 
-        The original is money no longer, then. A double spend that pays the request too is the wallet's to see: whether
+        A double spend that pays the request too is the wallet's to see: whether
         it pays it in full, the wallet knows.
         """
         state, original = session.state, held_original(session.state)
-        if original is not None and any(tx.confirmed for tx in conflicts):
-            self._ledger.store.drop_original(original.txid)
+        if original is not None:
+            self._originals.hear(original.txid, conflicts)
         if isinstance(state, SessionClosed):
             return False
         script = self._electrum.script_of(state.created.address)
@@ -111,40 +111,35 @@ class Settling(Logger):
     async def broadcast_original(self, session_id: str) -> str:
         """Broadcast the sender's payment since the user wants it, and return its txid. One that is out stays out.
 
-        Where the log is unreadable or gone, the payment that was kept beside it counts. Raises UserError where there is
-        none, where it could charge the sender twice, and where the network refuses it; UnreadableLog, Unreachable,
-        OSError.
+        The log has it for ever; where that is unreadable or gone, what was kept beside it counts. Raises UserError
+        where there is none, where it could charge the sender twice, and where the network refuses it; UnreadableLog,
+        Unreachable, OSError.
         """
-        session, original = self._ledger.if_readable(session_id), None
-        kept = self._originals.of_session(session_id)
-        txid = kept.txid if kept is not None else None
-        if session is not None:
-            original = held_original(session.state)
-            txid = original.txid if original is not None else None
-        elif kept is None:
-            self._ledger.session(session_id)  # which says why nobody knows
-        if txid is None:
+        session = self._ledger.if_readable(session_id)
+        original = held_original(session.state) if session is not None else None
+        payment = self._originals.of_session(session_id) if session is None else _in_log(session)
+        if payment is None:
+            self._ledger.session(session_id)  # which says why nobody knows, where that is so
             raise UserError("session_id: " + _("session {} holds no original payment").format(session_id))
+        txid = payment.txid
         if confirmations(self._wallet, txid) is not None:
             return txid
-        if kept is None:
-            raise _gone_for_good()
-        if self._originals.is_paid(kept):
+        if self._originals.is_paid(payment):
             raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
-        spenders = await self._originals.spenders(txid, _scripts(original))
+        spenders = await self._originals.spenders(payment, _scripts(original))
         if txid in [tx.txid for tx in spenders]:
             return txid
-        if any(self._is_payjoin(txid, session, tx) for tx in spenders):
+        if any(self._is_payjoin(payment, session, tx) for tx in spenders):
             raise UserError(_("the payjoin is on its way; it takes the place of the original"))
         if any(tx.confirmed for tx in spenders):
-            raise _gone_for_good()
-        await self._originals.broadcast(kept.tx)
+            raise UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
+        await self._originals.broadcast(payment.tx)
         return txid
 
-    def _is_payjoin(self, txid: str, session: ReceiverSession | None, tx: Spender) -> bool:
-        """Tell whether `tx` is the payjoin of a kept payment. Without its log: whether it pays us the same way."""
+    def _is_payjoin(self, payment: KeptOriginal, session: ReceiverSession | None, tx: Spender) -> bool:
+        """Tell whether `tx` is the payjoin of a payment. Without its log: whether it pays us the same way."""
         if session is None:
-            return self._originals.pays_alike(txid, tx.raw)
+            return self._originals.pays_alike(payment, tx.raw)
         return is_payjoin(open_state(session.state), tx.raw)
 
     async def without_payjoin(self, session: ReceiverSession, refused: Callable[[str], None]) -> None:
@@ -160,10 +155,13 @@ class Settling(Logger):
         """Begin a task for each kept payment that no task of its session (`is_at_work(session_id)`) sees to.
 
         Where a log says "paid", the mempool may drop what paid, or replace it. The log stays closed; but what we hold
-        is due at its session's expiry like any other. `every`: also those that the wallet sees the end of, at its load.
+        is due at its session's expiry like any other. What a block spends is looked at until that is deep, and with
+        `every`, at the wallet's load, also what the wallet sees the end of.
         """
         for one, kept in self._originals.kept().items():
-            if one not in self.tasks and not is_at_work(one) and (every or self._is_missing(kept)):
+            if one in self.tasks or is_at_work(one):
+                continue
+            if every or self._originals.is_spent(kept) or self._is_missing(kept):
                 self.tasks[one] = task = asyncio.get_running_loop().create_task(self._look_after(kept))
                 task.add_done_callback(lambda _, one=one: self.tasks.pop(one, None))  # type: ignore[misc]
 
@@ -220,7 +218,7 @@ class Settling(Logger):
         self, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
     ) -> bool:
         """Tell whether there is nothing more to do for a kept payment. Raises Unreachable, OSError, UserError."""
-        spenders = await self._originals.spenders(kept.txid, scripts)
+        spenders = await self._originals.spenders(kept, scripts)
         if session is not None:
             self._hear(session, spenders)
         if not self._is_due(kept, session) or kept.txid in [tx.txid for tx in spenders]:
@@ -238,7 +236,7 @@ class Settling(Logger):
 
     def _is_missing(self, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
-        if not self._is_wanted(kept) or self._originals.has_visible_spender(kept.txid):
+        if not self._is_wanted(kept) or self._originals.has_visible_spender(kept):
             return False
         return not self._originals.is_paid(kept)
 
@@ -246,8 +244,13 @@ class Settling(Logger):
         return self._settings.broadcast_original_by_itself and not kept.aborted
 
 
-def _gone_for_good() -> UserError:
-    return UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
+def _in_log(session: ReceiverSession) -> KeptOriginal | None:
+    """Return the sender's payment that a session's log has, in the form in which it is kept beside it."""
+    original = held_original(session.state)
+    if original is None:
+        return None
+    request_id = created_of(session.state).request_id
+    return KeptOriginal(original.txid, original.fallback.hex(), session.id, request_id, label="", at=0)
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:

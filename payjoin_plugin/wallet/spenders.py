@@ -28,7 +28,13 @@ class Spender:
 
     txid: str
     raw: bytes = field(repr=False)
-    confirmed: bool
+    depth: int
+    """In how many blocks it is buried; 0 where it is in none, or where that is not proved."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is in a block."""
+        return self.depth > 0
 
 
 async def spenders_of(wallet: Abstract_Wallet, chain: ChainLookUp, scripts: Mapping[str, bytes]) -> list[Spender]:
@@ -39,13 +45,12 @@ async def spenders_of(wallet: Abstract_Wallet, chain: ChainLookUp, scripts: Mapp
     spenders = []
     for raw, height in found.items():
         txid = Transaction(raw.hex()).txid()
-        confirmed = height > 0 and await _is_in_block(wallet, txid, height)
-        spenders.append(Spender(txid, raw, confirmed))
+        spenders.append(Spender(txid, raw, await _depth(wallet, txid, height) if height > 0 else 0))
     return spenders
 
 
-async def _is_in_block(wallet: Abstract_Wallet, txid: str, height: int) -> bool:
-    """Tell whether a block of Electrum's own chain proves a transaction. Raises Unreachable."""
+async def _depth(wallet: Abstract_Wallet, txid: str, height: int) -> int:
+    """Return how deep a block of Electrum's own chain that proves a transaction is; 0 for none. Raises Unreachable."""
     network = wallet.network
     if network is None:
         raise Unreachable("Electrum is offline")
@@ -56,5 +61,6 @@ async def _is_in_block(wallet: Abstract_Wallet, txid: str, height: int) -> bool:
     except (BestEffortRequestFailed, MissingBlockHeader) as error:
         raise Unreachable("what became of the sender's coins is not proved yet") from error
     except (UntrustedServerReturnedError, MerkleVerificationFailure):
-        return False
-    return True
+        return 0
+    # The block of the proof, not the server's word before it.
+    return int(max(1, wallet.adb.get_local_height() - proof["block_height"] + 1))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ChainWatcher(EventListener):
-    """Calls back, on the event loop, when transactions of one wallet came, went or were confirmed.
+    """Calls back, on the event loop, when transactions of one wallet came, went or were confirmed, and at each block.
 
     Any number of events of one turn of the loop make one call.
     """
@@ -78,6 +78,11 @@ class ChainWatcher(EventListener):
     def on_event_wallet_updated(self, wallet: Abstract_Wallet) -> None:
         """The wallet is up to date again: what it heard meanwhile counts from now on."""
         self._changed(wallet)
+
+    @event_listener
+    def on_event_blockchain_updated(self, *_args: object) -> None:
+        """A block came: what the chain has is deeper by one."""
+        self._changed(self._wallet)
 
     def _changed(self, source: object) -> None:
         is_ours = source is self._wallet or source is self._wallet.adb

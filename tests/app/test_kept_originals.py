@@ -15,13 +15,14 @@ from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
 from payjoin_plugin.app.commands import PayjoinCommands
+from payjoin_plugin.app.originals import DEEP
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UnreadableLog, UserError
 from payjoin_plugin.wire.uri import parse
-from tests.app.test_settling import elsewhere, hold, kept, pay_otherwise
+from tests.app.test_settling import elsewhere, hear, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
-from tests.wallet.wallets import electrum_running, foreign_outpoint, reopen, transaction
+from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, reopen, see_confirmed, transaction
 
 SOON = 3
 """Real seconds until a request expires that is to."""
@@ -150,6 +151,96 @@ def test_after_expiry_it_is_not_broadcast_where(tmp_path: Path, what: str, monke
             await again.close()
 
     run()
+
+
+# The block that settled the session is undone
+
+
+def test_an_original_is_broadcast_at_expiry_where_the_block_that_spent_its_coins_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+            txid, other = sender.made.transaction().txid(), elsewhere(sender)
+            hear(merchant, other, confirmed=True, height=HEIGHT - DEEP + 2)
+            await merchant.until_row(session_id, status="failed")
+            assert kept(merchant) == {txid}
+            assert merchant.sessions.originals.unseen() == {}
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+            del merchant.shop.chain.txs[other.txid()]
+            set_ahead(3600)
+            await merchant.until(lambda: merchant.network.broadcast == [txid])
+            assert merchant.row(session_id)["status"] == "failed"
+            paying.cancel()
+
+    run()
+
+
+def test_so_it_is_where_the_block_had_the_payjoin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender = await merchant.answered()
+            original, payjoin = sender.made.transaction(), sender.payjoin()
+            merchant.wallet.db.put("stored_height", HEIGHT + 1)
+            see_confirmed(merchant.wallet, payjoin, height=HEIGHT + 1)
+            await merchant.until_row(session_id, status="completed", confirmations=1)
+            merchant.wallet.db.remove_verified_tx(payjoin.txid())
+            vanish(merchant, session_id, payjoin)
+            set_ahead(3600)
+            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
+
+    run()
+
+
+@on_electrums_loop
+async def test_an_original_whose_coins_a_block_spends_elsewhere_is_handed_over_to_nobody(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender), confirmed=True, height=HEIGHT)
+        await merchant.until_row(session_id, status="failed")
+        await merchant.close()
+        assert merchant.sessions.originals.hand_over() == 0
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_that_is_not_to_be_broadcast_is_forgotten_too_when_what_spent_its_coins_is_deep(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender), confirmed=True, height=HEIGHT)
+        await merchant.until_row(session_id, status="failed")
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        merchant.wallet.db.put("stored_height", HEIGHT + DEEP - 1)
+        trigger_callback("blockchain_updated")
+        await merchant.until(lambda: kept(merchant) == set())
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_is_forgotten_when_a_transaction_of_the_wallet_spends_its_coins_deep_in_the_chain(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        merchant.wallet.db.put("stored_height", HEIGHT + DEEP - 1)
+        see_confirmed(merchant.wallet, sender.payjoin(), height=HEIGHT + 1)
+        await merchant.until_row(session_id, status="completed", confirmations=DEEP - 1)
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        merchant.wallet.db.put("stored_height", HEIGHT + DEEP)
+        trigger_callback("blockchain_updated")
+        await merchant.until(lambda: kept(merchant) == set())
 
 
 # Two requests that one transaction pays

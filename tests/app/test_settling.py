@@ -47,12 +47,12 @@ def electrum_loop() -> Iterator[None]:
 class BlockOf(Blockchain):
     """A chain in which one block holds nothing but one transaction."""
 
-    def __init__(self, txid: str) -> None:
-        self.txid = txid
+    def __init__(self, txid: str, height: int) -> None:
+        self.txid, self.at = txid, height
 
     def read_header(self, height: int) -> dict[str, Any] | None:
         header: dict[str, Any] | None = super().read_header(height)
-        return header and (header | {"merkle_root": self.txid} if height == BLOCK else header)
+        return header and (header | {"merkle_root": self.txid} if height == self.at else header)
 
 
 def elsewhere(sender: Sender) -> Transaction:
@@ -60,7 +60,9 @@ def elsewhere(sender: Sender) -> Transaction:
     return replace(sender.made, outputs=((ALICE.script, 140_000),)).transaction()
 
 
-def hear(merchant: Merchant, tx: Transaction, *, confirmed: bool = False, proved: bool = True) -> None:
+def hear(
+    merchant: Merchant, tx: Transaction, *, confirmed: bool = False, proved: bool = True, height: int = BLOCK
+) -> None:
     """Let the Electrum server know of a transaction that is not the wallet's, and tell who watches."""
 
     async def proof(_txid: str, height: int) -> dict[str, Any]:
@@ -70,8 +72,8 @@ def hear(merchant: Merchant, tx: Transaction, *, confirmed: bool = False, proved
         raise UntrustedServerReturnedError(original_exception=Exception("not in block"))
 
     merchant.network.get_merkle_for_transaction = proof if proved else no_proof  # type: ignore[attr-defined]
-    merchant.network.blockchain = lambda: BlockOf(tx.txid())  # type: ignore[method-assign]
-    merchant.shop.chain.add(tx, height=BLOCK if confirmed else 0)
+    merchant.network.blockchain = lambda: BlockOf(tx.txid(), height)  # type: ignore[method-assign]
+    merchant.shop.chain.add(tx, height=height if confirmed else 0)
     session = merchant.network.interfaces["main"].session
     assert session is not None
     session.notify()
@@ -115,6 +117,22 @@ async def test_a_block_that_the_chain_does_not_prove_ends_nothing(tmp_path: Path
         hear(merchant, elsewhere(sender), confirmed=True, proved=False)
         await merchant.until_row(session_id, reason="double_spend")
         assert merchant.row(session_id)["status"] == "active"
+        assert kept(merchant) == {sender.made.transaction().txid()}
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_how_deep_a_double_spend_is_the_proof_says_and_not_the_server(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+
+        async def proof(_txid: str, _height: int) -> dict[str, Any]:
+            return {"merkle": [], "pos": 0, "block_height": HEIGHT}
+
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender), confirmed=True, height=HEIGHT)
+        merchant.network.get_merkle_for_transaction = proof  # type: ignore[attr-defined]
+        merchant.shop.chain.add(elsewhere(sender), height=BLOCK)
+        await merchant.until_row(session_id, status="failed")
         assert kept(merchant) == {sender.made.transaction().txid()}
         paying.cancel()
 
@@ -229,6 +247,21 @@ async def test_an_original_whose_coins_are_gone_for_good_is_not_broadcast(tmp_pa
         await merchant.until_row(session_id, status="failed")
         with pytest.raises(UserError, match="spent otherwise"):
             await merchant.sessions.broadcast_original(session_id)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_original_is_broadcast_where_the_block_that_spent_its_coins_was_undone_later(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        other = elsewhere(sender)
+        hear(merchant, other, confirmed=True)
+        await merchant.until_row(session_id, status="failed")
+        assert kept(merchant) == set()
+        del merchant.shop.chain.txs[other.txid()]
+        txid = sender.made.transaction().txid()
+        assert await merchant.sessions.broadcast_original(session_id) == txid
+        assert merchant.network.broadcast == [txid]
         paying.cancel()
 
 

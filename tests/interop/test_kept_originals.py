@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from payjoin_plugin.app.originals import DEEP
 from tests.interop.conftest import COINS, new_wallet, setting
 from tests.interop.payments import BY_ITSELF, UNTIL_ASKED, hold, is_at_node, session_of, txid_of_original
 from tests.interop.receiver import Receiver
@@ -32,7 +33,14 @@ def kept(receiver: Receiver) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_an_original_is_kept_with_its_event_until_a_block_has_its_coins(
+def kept_now(receiver: Receiver) -> dict[str, dict[str, object]]:
+    """Return the same after a save of Electrum's: what is forgotten waits for one."""
+    made = receiver.request(AMOUNT)
+    receiver.rpc("delete_request", request_id=made["request_id"])
+    return kept(receiver)
+
+
+def test_an_original_is_kept_with_its_event_until_its_coins_are_deep_in_the_chain(
     stand: Stand, merchant: Receiver, payer: Payer
 ) -> None:
     with setting(merchant, UNTIL_ASKED, value=True):
@@ -53,8 +61,11 @@ def test_an_original_is_kept_with_its_event_until_a_block_has_its_coins(
     payment.broadcast_original()
     merchant.until(session_of(request), confirmations=0)
     assert txid in kept(merchant)
+    stand.mine(DEEP - 1)
+    merchant.until(session_of(request), confirmations=DEEP - 1)
+    assert txid in kept(merchant)
     stand.mine()
-    wait_until(lambda: txid not in kept(merchant), what="it is kept no longer")
+    wait_until(lambda: txid not in kept_now(merchant), what="it is kept no longer")
 
 
 def test_the_address_of_a_held_original_goes_to_nobody_else(stand: Stand, merchant: Receiver, payer: Payer) -> None:
@@ -72,6 +83,8 @@ def test_the_address_of_a_held_original_goes_to_nobody_else(stand: Stand, mercha
         payment.spend_otherwise()
         stand.mine()
         merchant.until(session_of(request), status="failed")
+        stand.mine(DEEP)
+        wait_until(lambda: not kept_now(merchant), what="it is kept no longer")
         merchant.rpc("delete_request", request_id=request["request_id"])
         assert merchant.request(AMOUNT)["address"] == request["address"]
 

@@ -247,7 +247,8 @@ def test_each_change_of_a_transaction_is_heard(wallet: Abstract_Wallet, address:
 
 
 @pytest.mark.parametrize(
-    "event", ["adb_tx_height_changed", "adb_removed_verified_tx", "request_status", "wallet_updated"]
+    "event",
+    ["adb_tx_height_changed", "adb_removed_verified_tx", "request_status", "wallet_updated", "blockchain_updated"],
 )
 def test_what_electrum_says_of_this_wallet_is_heard(wallet: Abstract_Wallet, listener: Listener, event: str) -> None:
     arguments = {
@@ -255,6 +256,7 @@ def test_what_electrum_says_of_this_wallet_is_heard(wallet: Abstract_Wallet, lis
         "adb_removed_verified_tx": (wallet.adb, "00" * 32),
         "request_status": (wallet, "aabbccddee", 3),
         "wallet_updated": (wallet,),
+        "blockchain_updated": (),
     }
     util.trigger_callback(event, *arguments[event])
     assert listener.heard()
