@@ -23,7 +23,7 @@ from ..session.receiver import (
     holds_original,
     open_state,
 )
-from ..session.status import Over, details_of, read_over
+from ..session.status import Over, details_of, read_expiry, read_over
 from ..wallet.seams import is_unfrozen
 from ..wallet.watching import script_of
 
@@ -52,8 +52,9 @@ class Ledger(Logger):
         self._wallet = wallet
         self.open: dict[str, ReceiverSession] = {}
         """The sessions of which something may come, expired ones that hold an original among them."""
-        self.lapsed: set[str] = set()
-        """Those that expired without anything having come: not closed, and done."""
+        self.lapsed: dict[str, int] = {}
+        """Those that expired without anything having come, and when: not closed, and done, unless the clock was wrong.
+        """
         self.unreadable: dict[str, UnreadableLog] = {}
         """The logs that this version cannot read."""
         self._reserved: dict[str, tuple[tuple[str, ...], int]] = {}
@@ -64,15 +65,19 @@ class Ledger(Logger):
         """Fold the sessions of which something may come. Another one is folded when somebody asks for it."""
         moment = now()
         for session_id in self.store.session_ids():
-            try:
-                over = read_over(self.store.raw_log(session_id), now=moment)
-                if over is None:
-                    self._adopt(self.session(session_id))
-                elif over is Over.LAPSED:
-                    self.lapsed.add(session_id)
-            except UnreadableLog as unreadable:
-                self.unreadable[session_id] = unreadable
-                self.logger.warning(f"a session's log cannot be read and is left as it is: {unreadable}")
+            self._load(session_id, moment)
+
+    def _load(self, session_id: str, moment: int) -> None:
+        try:
+            raw_log = self.store.raw_log(session_id)
+            over = read_over(raw_log, now=moment)
+            if over is None:
+                self._adopt(self.session(session_id))
+            elif over is Over.LAPSED:
+                self.lapsed[session_id] = read_expiry(raw_log)
+        except UnreadableLog as unreadable:
+            self.unreadable[session_id] = unreadable
+            self.logger.warning(f"a session's log cannot be read and is left as it is: {unreadable}")
 
     def is_unclosed(self, session_id: str) -> bool:
         """Tell whether a session that can be read has no `Closed`."""
@@ -84,8 +89,18 @@ class Ledger(Logger):
             if not isinstance(session.state, WaitingForOriginal):
                 return False
             self.open.pop(session.id, None)
-            self.lapsed.add(session.id)
+            self.lapsed[session.id] = created_of(session.state).expires_at
             return True
+
+    def awaken(self) -> list[str]:
+        """Open the sessions again that lapsed by a clock that was ahead, and return them."""
+        with self.store.lock:
+            moment = now()
+            early = [session_id for session_id, expires_at in self.lapsed.items() if expires_at > moment]
+            for session_id in early:
+                del self.lapsed[session_id]
+                self._load(session_id, moment)
+        return early
 
     def knows(self, session_id: str) -> bool:
         """Tell whether there is a log of that name."""
@@ -196,7 +211,7 @@ class Ledger(Logger):
 
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)
-        self.lapsed.discard(session.id)
+        self.lapsed.pop(session.id, None)
         self._reserved.pop(session.id, None)  # our coin is free, where no other session has it too
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):

@@ -210,6 +210,8 @@ class WalletSessions(Logger):
     def _look_at_chain(self) -> None:
         self._look_wanted = False
         self.electrum.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
+        for session_id in self.ledger.awaken():
+            self._run(session_id)
         for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):
                 self.live.stop_soon(session.id)

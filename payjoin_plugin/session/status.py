@@ -119,6 +119,15 @@ def read_over(raw_log: object, *, now: int) -> Over | None:
             return None
 
 
+def read_expiry(raw_log: object) -> int:
+    """Read when a stored receiver's log expires (unix seconds), and nothing else of it. Raises UnreadableLog."""
+    match raw_events(raw_log, role="receiver"):
+        case [{"expires_at": int(expires_at)}, *_]:
+            return expires_at
+        case _:
+            raise UnreadableLog("the log does not begin with its creation")
+
+
 def read_contributed(raw_log: object) -> tuple[str, ...]:
     """Read which coins of ours a stored receiver's log contributed (`txid:n`), without replay. Raises UnreadableLog."""
     for raw in raw_events(raw_log, role="receiver"):

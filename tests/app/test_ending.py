@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from electrum.transaction import Transaction
+from electrum.util import trigger_callback
 
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.wire.uri import parse
 from tests.bip78.payments import ALICE
-from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
+from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
 from tests.wallet.wallets import electrum_running, pay
 
@@ -183,6 +184,31 @@ async def test_a_session_that_expires_with_nothing_held_leaves_nothing_running_a
         assert (row["session_id"], row["status"]) == (session_id, "expired")
         await again.sessions.abort(session_id)
         assert await again.sessions.report.rows(every=False) == []
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "after a restart"])
+def test_a_session_that_lapsed_by_a_clock_that_was_ahead_goes_on_when_the_clock_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, uri = merchant.offer()
+            merchant.wallet.save_db()
+            set_ahead(7200)
+            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+            again = await merchant.crash_and_restart() if restarted else merchant
+            assert again.sessions.ledger.open == {}
+            set_ahead(0)
+            trigger_callback("blockchain_updated")
+            paying = asyncio.ensure_future(again.shop.sender(uri).run())
+            await again.until_row(session_id, stage="waiting_for_broadcast")
+            await paying
+            await again.close()
+
+    run()
 
 
 @on_electrums_loop

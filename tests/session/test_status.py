@@ -16,6 +16,7 @@ from payjoin_plugin.session.status import (
     details_of,
     fault_of,
     read_contributed,
+    read_expiry,
     read_head,
     read_over,
     stage_of,
@@ -162,6 +163,14 @@ def test_the_contributed_coins_are_read_without_replay() -> None:
 def test_a_log_without_a_contribution_has_none() -> None:
     raw = empty_log(role="receiver") | {"events": [encode_record(Record(1, CREATED))]}
     assert read_contributed(raw) == ()
+
+
+def test_when_a_log_expires_is_read_without_the_rest() -> None:
+    raw = empty_log(role="receiver")
+    raw["events"] = [encode_record(Record(1, CREATED)), "damage"]
+    assert read_expiry(raw) == EXPIRES_AT
+    with pytest.raises(UnreadableLog):
+        read_expiry(raw | {"events": ["damage"]})
 
 
 def test_whether_an_original_is_held_is_known_without_reading_it() -> None:
