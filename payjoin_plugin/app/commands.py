@@ -105,11 +105,11 @@ class PayjoinCommands:
         return await self._plugin.check_services()
 
     def _of(self, wallet: Abstract_Wallet) -> WalletSessions:
-        if not self._plugin.is_wanted():
-            raise UserError("the payjoin plugin is disabled: enable it in Electrum's list of plugins")
         # A daemon that is offline opens wallets before it loads its plugins, and nobody can name them to us.
         self._plugin.start_wallet_soon(wallet)
         sessions = self._plugin.sessions_of(wallet)
+        if sessions is None and not self._plugin.is_wanted():  # what runs, though switched off since, can be stopped
+            raise UserError("the payjoin plugin is disabled: enable it in Electrum's list of plugins")
         if sessions is None:
             raise UserError("payjoin has not started for this wallet; see the log")
         return sessions

@@ -15,6 +15,7 @@ from electrum import util
 from electrum.commands import Commands
 from electrum.daemon import Daemon
 from electrum.storage import StorageOnDiskUnexpectedlyChanged
+from electrum.util import UserFacingException
 
 from payjoin_plugin.app.plugin import PayjoinPlugin
 from payjoin_plugin.cmdline import Plugin
@@ -100,6 +101,22 @@ def test_a_request_made_before_the_daemon_has_loaded_its_plugins_waits_for_us(
     daemon.stop_wallet(loaded.storage.get_path())
     plugin.close()
     run(daemon.stop())
+
+
+@on_electrums_loop
+async def test_what_runs_though_the_setting_says_off_can_be_seen_and_stopped_and_nothing_begins(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _ = merchant.offer()
+        plugin = plugin_in(merchant.wallet.config)
+        plugin._wallets[merchant.wallet] = merchant.sessions
+        merchant.wallet.config.disable_plugin("payjoin")
+        (row,) = await plugin.commands.sessions(merchant.wallet, every=False)
+        assert row["session_id"] == session_id
+        assert (await plugin.commands.abort(merchant.wallet, session_id, broadcast=False))["status"] == "aborted"
+        other = plugin_in(merchant.wallet.config)
+        merchant.wallet.config.disable_plugin("payjoin")
+        with pytest.raises(UserFacingException, match="disabled"):
+            await other.commands.sessions(merchant.wallet, every=False)
 
 
 @on_electrums_loop
