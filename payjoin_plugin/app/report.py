@@ -85,6 +85,13 @@ class Report:
             return empty | self._unreadable(session_id, unreadable)
         created, details = created_of(session.state), details_of(session.state)
         status, stage = self.status(session), self._stage(session)
+        request = self._sessions.wallet.get_request(created.request_id)
+        received = received_sat(
+            self._sessions.wallet,
+            created.address,
+            contributed=details.contributed,
+            since_height=request.height if request is not None else 0,
+        )
         return empty | {
             "session_id": session_id,
             "role": "receiver",
@@ -101,7 +108,7 @@ class Report:
             "payjoin_txid": details.payjoin_txid,
             "contributed_sat": details.contributed_sat,
             "receiver_fee_sat": details.receiver_fee_sat,
-            "received_sat": received_sat(self._sessions.wallet, created.address, contributed=details.contributed),
+            "received_sat": received,
         }
 
     def row_with_events(self, session_id: str, amounts: Callable[[int], str] | None = None) -> dict[str, Any]:
@@ -137,7 +144,7 @@ class Report:
             return known | {"status": Status.UNREADABLE.value}
         # Not this session's coins alone: the address may have had another request before.
         coins = {*contributed, *self._sessions.ledger.exposed_outpoints()}
-        received = received_sat(self._sessions.wallet, address, contributed=coins)
+        received = received_sat(self._sessions.wallet, address, contributed=coins, since_height=request.height)
         return known | {"status": status.value, "received_sat": received}
 
     def _unreadable(self, session_id: str, unreadable: UnreadableLog) -> dict[str, Any]:

@@ -14,13 +14,21 @@ from ..client.pace import Backoff
 from ..client.waiting import Consent
 from ..errors import UserError
 from ..session.events import Abort, Closed
-from ..session.receiver import SessionClosed, WaitingForOriginal, held_original
+from ..session.receiver import (
+    BuildingProposal,
+    CheckingOriginal,
+    SessionClosed,
+    Signing,
+    WaitingForOriginal,
+    created_of,
+    held_original,
+)
 from ..session.status import Waiting
 from ..wallet.chain import ChainLookUp
 from ..wallet.receiving import ElectrumReceiverWallet
 from ..wallet.seams import Seams
 from ..wallet.storage import WalletStore
-from ..wallet.watching import ChainWatcher, request_paid
+from ..wallet.watching import ChainWatcher, request_paid, requests_at
 from ..wire.uri import append_pj
 from .doublespend import DoubleSpends
 from .ledger import Ledger, ReceiverSession, now
@@ -39,6 +47,9 @@ if TYPE_CHECKING:
     from ..wallet.spenders import Spender
     from .services import Services
     from .view import Share
+
+UNANSWERED = (WaitingForOriginal, CheckingOriginal, BuildingProposal, Signing)
+"""The states from which a session can end without anybody's having seen a coin of ours."""
 
 
 class WalletSessions(Logger):
@@ -131,14 +142,27 @@ class WalletSessions(Logger):
 
     # What Electrum asks, on any thread (wallet/seams.py)
 
-    def request_added(self, request: Request) -> None:
-        """Give a new request its session, in memory: Electrum's own save of the request takes both to the disk."""
-        if not self.offering.wanted() or self.offering.why_never(request) is not None:
+    def request_added(self, request: Request, *, imported: bool) -> None:
+        """Give a new request its session, in memory: Electrum's own save of the request takes both to the disk.
+
+        Not one that is `imported`. The offer of an older one at its address ends: Electrum counts what arrives there
+        for each of them, and our own coin would pay the new one.
+        """
+        for older in requests_at(self.wallet, request.get_address()):
+            if (session := self.ledger.of_request(older)) is not None:
+                self._take_back_offer(session)
+        if imported or not self.offering.wanted() or self.offering.why_never(request) is not None:
             return
         if self.offering.why_not_now() is not None:
             self.store.set_waiting(request.get_id(), now())
             return
         self._offer(request)
+
+    def _take_back_offer(self, session: ReceiverSession) -> None:
+        state = session.state
+        may_answer = isinstance(state, UNANSWERED) and created_of(state).expires_at > now()
+        if may_answer and self.ledger.record(session, Closed(Abort()), after=state):
+            self.live.stop_soon(session.id)
 
     def request_deleted(self, request_id: str) -> None:
         """End the session of a request that goes; Electrum's own save takes both to the disk."""

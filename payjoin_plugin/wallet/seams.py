@@ -1,6 +1,7 @@
 """The places where we reach into one of Electrum's wallets: wraps on the instance, put on and taken off as a set.
 
-    add_payment_request   a new on-chain request gets its session in the write that stores the request
+    add_payment_request   a new on-chain request gets its session in the write that stores the request, and ends the
+                          offer of an older one at its address
     get_request_URI       wherever Electrum shows or copies a request's URI, it is ours
     delete_request        a deleted request's session ends in the same write
     clear_requests        the same for all of them at once
@@ -36,8 +37,8 @@ STOP_PATIENCE = 2
 class Owner(Protocol):
     """One wallet's sessions, as the seams need them. May be called from any thread."""
 
-    def request_added(self, request: Request) -> None:
-        """Take note of a new on-chain request, just before Electrum stores and saves it."""
+    def request_added(self, request: Request, *, imported: bool) -> None:
+        """Take note of a new on-chain request, just before Electrum stores it; `imported`: it was made elsewhere."""
 
     def request_deleted(self, request_id: str) -> None:
         """Take note that a request is being deleted, just before Electrum does it."""
@@ -107,10 +108,10 @@ class Seams:
 
         def add_payment_request(req: Request, *, write_to_disk: bool = True) -> str:
             # An import writes nothing yet, and brings back requests that were offered elsewhere.
-            if self._is_on("add_payment_request") and write_to_disk and req.get_address() is not None:
+            if self._is_on("add_payment_request") and req.get_address() is not None:
                 with _own_fault("a new request"):
                     if self._wallet.get_request(req.get_id()) is None:
-                        self._owner.request_added(req)
+                        self._owner.request_added(req, imported=not write_to_disk)
             request_id: str = original(req, write_to_disk=write_to_disk)
             return request_id
 

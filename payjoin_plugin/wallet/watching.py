@@ -142,8 +142,11 @@ def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
     return set(wallet._requests_addr_to_key.get(address, ()))  # noqa: SLF001
 
 
-def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable[str]) -> int:
-    """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them."""
+def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable[str], since_height: int = 0) -> int:
+    """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them.
+
+    Blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
+    """
     ours = frozenset(contributed)
     script = address_to_script(address)
     received = 0
@@ -151,7 +154,7 @@ def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable
         prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(script_to_scripthash(script))
     }:
         tx: Any = wallet.db.get_transaction(txid)
-        if tx is None or not _is_visible(wallet, txid, 0):
+        if tx is None or not _is_visible(wallet, txid, since_height):
             continue
         received += sum(txout.value for txout in tx.outputs() if txout.scriptpubkey == script)
         received -= sum(_value_sat(wallet, txin.prevout) for txin in tx.inputs() if txin.prevout.to_str() in ours)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from electrum.invoices import Request
+from electrum.transaction import PartialTxOutput
 
 from payjoin_plugin.app.ledger import Ledger
 from payjoin_plugin.app.offering import request_made_in_window
@@ -23,7 +25,14 @@ from tests.app.test_settling import elsewhere, hear
 from tests.mailroom.faults import Hold
 from tests.merchant import AMOUNT, COINS, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.session.test_pair import HAPPY
-from tests.wallet.wallets import PASSWORD, electrum_running
+from tests.wallet.wallets import (
+    HEIGHT,
+    PASSWORD,
+    electrum_running,
+    foreign_outpoint,
+    see_confirmed,
+    transaction,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -176,6 +185,69 @@ async def test_a_request_whose_address_another_one_has_offers_no_payjoin(tmp_pat
         assert merchant.sessions.report.of_request(second, None) == {
             "unavailable": "Another request has the same address."
         }
+
+
+def ask_again(merchant: Merchant, address: str, *, imported: bool = False) -> None:
+    """Make a second request at an address, or import one."""
+    output = PartialTxOutput.from_address_and_value(address, 200_000)
+    now = int(time.time())
+    other = Request(
+        amount_msat=200_000_000, message="tea", time=now, exp=3600, outputs=[output], height=0, payment_hash=None
+    )
+    merchant.wallet.add_payment_request(other, write_to_disk=not imported)
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["made", "imported"])
+def test_a_second_request_at_an_address_ends_the_offer_of_the_first(tmp_path: Path, *, imported: bool) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            first = merchant.request()
+            session_id = merchant.session_of(first)
+            paying = asyncio.ensure_future(merchant.shop.sender(merchant.uri(first)).run())
+            ask_again(merchant, first.get_address(), imported=imported)
+            assert "pj=" not in merchant.uri(first)
+            assert merchant.row(session_id)["status"] == "aborted"
+            assert session_id not in merchant.sessions.live.runners
+            paying.cancel()
+
+    run()
+
+
+@on_electrums_loop
+async def test_a_sender_who_waits_for_us_gets_no_answer_once_a_second_request_has_the_address(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await merchant.asked()
+        ask_again(merchant, merchant.row(session_id)["address"])
+        assert merchant.row(session_id)["status"] == "aborted"
+        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_answer_that_is_out_is_not_ended_by_a_second_request_at_the_address(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        ask_again(merchant, merchant.row(session_id)["address"])
+        assert merchant.row(session_id)["stage"] == "waiting_for_broadcast"
+        merchant.sees(sender.payjoin())
+        await merchant.until_row(session_id, status="completed")
+
+
+@on_electrums_loop
+async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_for_it(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        address = merchant.wallet.create_new_address()
+        see_confirmed(merchant.wallet, transaction([foreign_outpoint("before")], [(address, 70_000)]), height=HEIGHT)
+        with request_made_in_window(wanted=True):
+            request = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "coffee", 3600, address))
+        later = transaction([foreign_outpoint("after")], [(address, 1_000)])
+        for received in (0, 1_000):
+            said = merchant.sessions.report.of_request(request, None)
+            assert said is not None
+            assert said["received_sat"] == received
+            assert merchant.row(said["session_id"])["received_sat"] == received
+            merchant.sees(later)
 
 
 # Several

@@ -27,12 +27,16 @@ class Owner:
     def __init__(self, wallet: Abstract_Wallet) -> None:
         self.store = WalletStore(wallet, plugin_storage(wallet))
         self.added: list[str] = []
+        self.imported: list[str] = []
         self.deleted: list[str] = []
         self.held: set[str] = set()
         self.reserved: set[str] = set()
         self.stops = 0
 
-    def request_added(self, request: Request) -> None:
+    def request_added(self, request: Request, *, imported: bool) -> None:
+        if imported:
+            self.imported.append(request.get_id())
+            return
         self.added.append(request.get_id())
         self.store.create(f"session of {request.get_id()}", role="receiver", record=created_record(request.get_id()))
 

@@ -42,7 +42,8 @@ def test_request_and_session_are_stored_by_electrums_own_save(wallet: Abstract_W
 def test_the_owner_hears_of_a_request_before_electrum_has_it(wallet: Abstract_Wallet, owner: Owner) -> None:
     known: list[object] = []
 
-    def request_added(request: Request) -> None:
+    def request_added(request: Request, *, imported: bool) -> None:
+        assert not imported
         known.append(wallet.get_request(request.get_id()))
 
     owner.request_added = request_added  # type: ignore[method-assign]
@@ -62,7 +63,7 @@ def test_imported_requests_get_no_session(wallet: Abstract_Wallet, owner: Owner,
     other = make_wallet(tmp_path, "other")
     imported = other.get_request(request(other))
     wallet.add_payment_request(imported, write_to_disk=False)
-    assert owner.added == []
+    assert (owner.added, owner.imported) == ([], [imported.get_id()])
     assert wallet.get_request(imported.get_id()) is imported
 
 
