@@ -165,11 +165,14 @@ class WalletSessions(Logger):
             self.live.stop_soon(session.id)
 
     def request_deleted(self, request_id: str) -> None:
-        """End the session of a request that goes; Electrum's own save takes both to the disk."""
+        """End the session of a request that goes, expired or not; Electrum's own save takes both to the disk."""
         self.store.forget_request(request_id)
-        if (session := self.ledger.of_request(request_id)) is not None:
-            self.ledger.record(session, Closed(Abort()))
-            self.live.stop_soon(session.id)
+        session_id = self.store.session_of_request(request_id)
+        with self.store.lock:
+            if session_id is None or not self.ledger.is_unclosed(session_id):
+                return
+            self.ledger.record(self.ledger.session(session_id), Closed(Abort()))
+        self.live.stop_soon(session_id)
 
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""

@@ -120,6 +120,28 @@ async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_p
         assert merchant.row(session_id)["status"] == "aborted"
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "after a restart"])
+def test_so_does_one_that_expired_with_nothing_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            request = merchant.request()
+            session_id = merchant.session_of(request)
+            set_ahead(7200)
+            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+            again = await merchant.crash_and_restart() if restarted else merchant
+            again.wallet.delete_request(request.get_id())
+            assert again.events_on_disk(session_id) == ["created", "closed"]
+            assert await again.sessions.report.rows(every=False) == []
+            await again.close()
+
+    run()
+
+
 @on_electrums_loop
 async def test_a_request_made_while_the_wallet_closes_is_not_listened_for(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
