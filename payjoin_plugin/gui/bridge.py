@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from electrum.i18n import _
 from electrum.logging import get_logger
 from electrum.util import get_asyncio_loop
-from PyQt6.QtCore import QObject, pyqtSignal
+from PyQt6.QtCore import QObject, Qt, pyqtSignal
 
 from ..errors import PayjoinError, TransientError, UserError
 
@@ -27,7 +27,8 @@ class Bridge(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._is_open = True
-        self._ended.connect(self._deliver)
+        # Queued also where the loop was quicker than our call: nobody's click shall return with a question answered.
+        self._ended.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def run(
         self,
