@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from aiorpcx import Batch, JSONRPCv2, Request, TaskTimeout
@@ -19,6 +18,7 @@ from electrum.interface import PaddedRSTransport
 from electrum.logging import get_logger
 from electrum.synchronizer import history_status
 from electrum.transaction import Transaction
+from electrum.util import is_hash256_str
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable
@@ -52,13 +52,25 @@ newer part of a full buffer off where that saves padding. Less than 1024 bytes c
 2048 to 3072 leaves at once, whatever stands before it."""
 SHORTEST_ANSWER = len('{"jsonrpc":"2.0","result":null,"id":1}')
 """Bytes that a server sends for a ping, at least."""
+NO_BLOCK = 2**31
+"""A height that no block will ever have."""
 BUSY = (JSONRPC.SERVER_BUSY, JSONRPC.EXCESSIVE_RESOURCE_USAGE, JSONRPC.INTERNAL_ERROR)
 """Errors that say nothing of what was asked."""
 
 Call: TypeAlias = tuple[str, str]
 """A method and its only argument."""
 Answers: TypeAlias = Mapping[Call, Any]
-"""What a server said. None: it said that it cannot tell."""
+"""What a server said: entries, or of a transaction whatever it gave. None: it said that it cannot tell."""
+
+
+class Entry(NamedTuple):
+    """A transaction in a server's list of a script's history or coins."""
+
+    txid: str
+    height: int
+    """Of its block; 0: in the mempool, -1: there, with a parent that is there too."""
+    vout: int
+    """Of the coin; -1 where no coin is named."""
 
 
 class OnChain(NamedTuple):
@@ -138,10 +150,10 @@ class ChainLookUp:
         """Return the statuses that the histories of scripts had when they were last looked up, where they were."""
         return {hash_: self._statuses[hash_] for hash_ in hashes if hash_ in self._statuses}
 
-    def _note_status(self, hash_: str, history: object) -> None:
+    def _note_status(self, hash_: str, history: Sequence[Entry] | None) -> None:
         self._statuses.pop(hash_, None)
-        with suppress(TypeError, KeyError):
-            self._statuses[hash_] = history_status([(entry["tx_hash"], entry["height"]) for entry in history])  # type: ignore[attr-defined]
+        if history is not None:
+            self._statuses[hash_] = history_status([(entry.txid, entry.height) for entry in history])
         if len(self._statuses) > STATUSES_KEPT:
             del self._statuses[next(iter(self._statuses))]
 
@@ -234,7 +246,7 @@ class ChainLookUp:
             raise Unreachable("the Electrum server has closed the connection") from None
         except CodeMessageError as error:
             raise Unreachable("the Electrum server broke its protocol") from error
-        return {call: _result(result) for call, result in zip(calls, batch.results, strict=False)}
+        return {call: _result(call, result) for call, result in zip(calls, batch.results, strict=False)}
 
     async def _ask_one_by_one(self, server: Interface, calls: Sequence[Call]) -> Answers:
         session = _session(server)
@@ -245,7 +257,7 @@ class ChainLookUp:
                 )
         except TimeoutError as error:
             raise Unreachable("the Electrum server did not answer in time") from error
-        return {call: _result(result) for call, result in zip(calls, results, strict=True)}
+        return {call: _result(call, result) for call, result in zip(calls, results, strict=True)}
 
 
 def pings_to_fill(calls: Sequence[Call]) -> int:
@@ -268,15 +280,31 @@ def _session(server: Interface) -> Any:
     return server.session
 
 
-def _result(result: object) -> Any:
-    """Return what was said. Raises Unreachable where it was nothing about what was asked."""
+def _result(call: Call, result: object) -> Any:
+    """Return what was said. Raises Unreachable where it was nothing about what was asked, or nonsense."""
     if isinstance(result, CodeMessageError):
         if result.code in BUSY:
             raise Unreachable("the Electrum server is busy")
         return None
     if isinstance(result, BaseException):
         raise Unreachable("the Electrum server did not answer") from result
-    return result
+    return result if call[0] == PREVIOUS else _entries(result)
+
+
+def _entries(result: object) -> list[Entry]:
+    """Decode a list of transactions or coins. Raises Unreachable for anything else."""
+    if not isinstance(result, list):
+        raise Unreachable("the Electrum server broke its protocol")
+    return [_entry(raw) for raw in result]
+
+
+def _entry(raw: object) -> Entry:
+    match raw:
+        case {"tx_hash": txid, "height": int(height), **more} if is_hash256_str(txid) and -1 <= height < NO_BLOCK:
+            vout = more.get("tx_pos", -1)
+            if isinstance(vout, int):
+                return Entry(txid, height, vout)
+    raise Unreachable("the Electrum server broke its protocol")
 
 
 def _txid(outpoint: str) -> str:
@@ -297,25 +325,17 @@ def _transaction(raw: object, txid: str) -> Transaction | None:
     return tx if tx is not None and tx.txid() == txid else None
 
 
-def _listed_height(outpoint: str, listed: object) -> int | None:
+def _listed_height(outpoint: str, listed: Sequence[Entry] | None) -> int | None:
     """Return the height at which a server's list of unspent coins has `outpoint`; 0: in the mempool, None: nowhere."""
-    txid, _, vout = outpoint.partition(":")
-    for entry in listed if isinstance(listed, list) else ():
-        match entry:
-            case {"tx_hash": hash_, "tx_pos": pos, "height": int(height)} if hash_ == txid and pos == int(vout):
-                return max(0, height)
-    return None
+    heights = (max(0, entry.height) for entry in listed or () if f"{entry.txid}:{entry.vout}" == outpoint)
+    return next(heights, None)
 
 
-def _newest(history: object, *, but: str) -> dict[str, int]:
+def _newest(history: Sequence[Entry] | None, *, but: str) -> dict[str, int]:
     """Return the transactions of a script that may have spent a coin of it, with their heights (0: in the mempool).
 
     The mempool's first, then the newest.
     """
-    heights: dict[str, int] = {}
-    for entry in history if isinstance(history, list) else ():
-        match entry:
-            case {"tx_hash": str(txid), "height": int(height)} if txid != but:
-                heights[txid] = max(0, height)  # -1: in the mempool, with a parent there
-    newest = sorted(heights, key=lambda txid: heights[txid] or 2**31, reverse=True)
+    heights = {entry.txid: max(0, entry.height) for entry in history or () if entry.txid != but}
+    newest = sorted(heights, key=lambda txid: heights[txid] or NO_BLOCK, reverse=True)
     return {txid: heights[txid] for txid in newest[:SPENDERS_FETCHED]}

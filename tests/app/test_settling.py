@@ -154,6 +154,38 @@ async def test_a_double_spend_that_the_mempool_forgets_alarms_nobody_any_more(tm
 
 
 @on_electrums_loop
+async def test_a_double_spend_is_heard_of_after_the_electrum_server_has_said_nonsense(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        session, before = merchant.network.interfaces["main"].session, merchant.batches
+        assert session is not None
+        session.answers["blockchain.scripthash.get_history"] = [{"tx_hash": "ü" * 64, "height": 5}]
+        for scripthash, queues in session.queues.items():
+            for queue in queues:
+                queue.put_nowait([scripthash, "changed"])
+        await merchant.until(lambda: merchant.batches > before)
+        session.answers.clear()
+        hear(merchant, elsewhere(sender))
+        await merchant.until_row(session_id, reason="double_spend")
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_nonsense_of_the_electrum_server_stops_no_session(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session, before = merchant.network.interfaces["main"].session, merchant.batches
+        assert session is not None
+        session.answers["blockchain.scripthash.get_history"] = [{"tx_hash": "ü" * 64, "height": 5}]
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        paying = asyncio.ensure_future(sender.run())
+        await merchant.until(lambda: merchant.batches > before)
+        session.answers.clear()
+        await paying
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+
+
+@on_electrums_loop
 async def test_the_original_itself_is_no_double_spend(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant)

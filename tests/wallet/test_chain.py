@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from electrum.interface import PaddedRSTransport
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payjoin_plugin.errors import Unreachable
 from payjoin_plugin.wallet import chain as chain_module
 from payjoin_plugin.wallet.chain import SPENDERS_FETCHED, pings_to_fill
 from tests.wallet.lookups import ALICE, BOB, SCRIPT, Setting, known_as, raw
@@ -94,38 +97,48 @@ def test_a_spender_that_was_not_asked_for_is_not_believed(one: Setting) -> None:
     assert one.ask().spender is None
 
 
-@pytest.mark.parametrize(
-    "listed",
-    [
-        None,
-        {},
-        "x",
-        [None, 3, "x", {}],
-        [{"tx_hash": 1, "tx_pos": "1", "height": 5}],
-        [{"tx_hash": "{txid}", "tx_pos": "1", "height": 5}],
-        [{"tx_hash": "{txid}", "tx_pos": 1, "height": "5"}],
-        [{"tx_hash": "{txid}", "tx_pos": 0, "height": 5}],
-        [{"tx_hash": "{txid}", "tx_pos": 1}],
-    ],
-    ids=str,
-)
-def test_a_list_that_does_not_name_the_coin_leaves_it_unlisted(one: Setting, listed: Any) -> None:
-    if isinstance(listed, list):
-        listed = [
-            {**entry, "tx_hash": one.funding.txid()}
-            if isinstance(entry, dict) and "{txid}" in entry.values()
-            else entry
-            for entry in listed
-        ]
-    one.session().answers["blockchain.scripthash.listunspent"] = listed
+@pytest.mark.parametrize(("vout", "height"), [(0, 5), (2, 5), (-1, 5), (None, 5)])
+def test_a_list_that_does_not_name_the_coin_leaves_it_unlisted(one: Setting, vout: int | None, height: int) -> None:
+    entry = {"tx_hash": one.funding.txid(), "height": height} | ({} if vout is None else {"tx_pos": vout})
+    one.session().answers["blockchain.scripthash.listunspent"] = [entry]
     assert not one.ask().unspent
 
 
-@pytest.mark.parametrize("history", [None, {}, "x", [None, 3, {}, {"tx_hash": 5}, {"tx_hash": "ab", "height": None}]])
-def test_a_history_that_is_none_names_no_spender(one: Setting, history: object) -> None:
-    one.session().answers["blockchain.scripthash.listunspent"] = []
-    one.session().answers["blockchain.scripthash.get_history"] = history
-    assert one.ask().spender is None
+TXID = "ab" * 32
+NO_LISTS: list[Any] = [
+    None,
+    {},
+    "x",
+    [None],
+    [[]],
+    [{}],
+    [{"tx_hash": TXID}],
+    [{"tx_hash": 1, "height": 5}],
+    [{"tx_hash": "ab", "height": 5}],
+    [{"tx_hash": "ü" * 64, "height": 5}],
+    [{"tx_hash": TXID, "height": "5"}],
+    [{"tx_hash": TXID, "height": None}],
+    [{"tx_hash": TXID, "height": 5.5}],
+    [{"tx_hash": TXID, "height": float("inf")}],
+    [{"tx_hash": TXID, "height": float("nan")}],
+    [{"tx_hash": TXID, "height": -2}],
+    [{"tx_hash": TXID, "height": 2**31}],
+    [{"tx_hash": TXID, "height": 5, "tx_pos": "1"}],
+    [{"tx_hash": TXID, "height": 5}, {}],
+]
+
+
+@pytest.mark.parametrize("nonsense", NO_LISTS, ids=str)
+@pytest.mark.parametrize("method", [chain_module.UNSPENT, chain_module.HISTORY])
+def test_nonsense_is_the_fault_of_the_server_and_the_next_one_is_asked(method: str, nonsense: object) -> None:
+    setting = Setting("main", "one", "two")
+    for number in (1, 2):
+        setting.session(number).answers[method] = nonsense
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            setting.ask()
+    assert [len(setting.session(number).batches) for number in (1, 2)] == [1, 1]
+    assert setting.ask().unspent
 
 
 json_values = st.recursive(
@@ -138,14 +151,61 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values, json_values)
-def test_no_answer_whatever_breaks_a_look_up(transaction_get: object, listunspent: object, history: object) -> None:
+def test_no_answer_whatever_is_a_fault_of_ours(transaction_get: object, listunspent: object, history: object) -> None:
     setting = Setting("main")
     setting.session().answers = {
         "blockchain.transaction.get": transaction_get,
         "blockchain.scripthash.listunspent": listunspent,
         "blockchain.scripthash.get_history": history,
     }
-    assert setting.ask().spender is None
+    with suppress(Unreachable):
+        assert setting.ask().spender is None
+
+
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    float("inf"),
+    float("nan"),
+    "",
+    "ü",
+    TXID,
+    [],
+    {},
+    [[]],
+    [None],
+    [{}],
+    10**30,
+    {"a": 1},
+]
+
+
+def test_no_list_that_is_nearly_right_is_a_fault_of_ours() -> None:
+    rng = random.Random(5)
+
+    def odd_list(txid: str) -> object:
+        names = ("tx_hash", "tx_pos", "height", "value")
+        entries = [
+            {name: rng.choice([*ODD, txid]) for name in rng.sample(names, rng.randint(0, 4))}
+            for _ in range(rng.randint(1, 3))
+        ]
+        return rng.choice([rng.choice(ODD), entries, [rng.choice(ODD)]])
+
+    async def look_up_all() -> None:
+        setting = Setting("main")
+        for _ in range(3_000):
+            setting.session().answers = {
+                method: odd_list(setting.funding.txid())
+                for method in (chain_module.PREVIOUS, chain_module.UNSPENT, chain_module.HISTORY)
+                if rng.random() < 0.6
+            }
+            with suppress(Unreachable):
+                await setting.look_up.look_up({setting.coin: SCRIPT})
+
+    run(look_up_all())
 
 
 def test_a_busy_script_costs_a_bounded_number_of_transactions(one: Setting) -> None:
