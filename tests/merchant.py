@@ -142,9 +142,9 @@ class Shop:
         script: bytes = address_to_script(parse(uri).address)
         return replace(sender.made, outputs=((script, AMOUNT), *sender.made.outputs[1:]))
 
-    def payment(self, address: str, amount_sat: int = AMOUNT, *, purse: str = "") -> Payment:
-        """A payment out of coins that the Electrum server knows: the same ones each time, of each `purse`."""
-        made = payment(amount=amount_sat)
+    def payment(self, address: str, amount_sat: int = AMOUNT, *kinds: str, purse: str = "") -> Payment:
+        """A payment out of coins, one of each kind, that the Electrum server knows: the same each time, of a `purse`."""
+        made = payment(*kinds, amount=amount_sat)
         if purse:
             made = replace(made, coins=tuple(Money.of(coin.owner, coin.value, name=purse) for coin in made.coins))
         script: bytes = address_to_script(address)

@@ -13,7 +13,6 @@ from ..errors import Fault, UnreadableLog
 from ..session import events as ev
 from ..session.receiver import SessionClosed, created_of, held_original
 from ..session.status import (
-    Details,
     Stage,
     Status,
     Waiting,
@@ -26,6 +25,7 @@ from ..session.status import (
 )
 from ..wallet.watching import confirmations, received_sat
 from .ledger import now
+from .visible import PaidBy, paid_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,7 @@ class Report:
             contributed=details.contributed,
             since_height=request.height if request is not None else 0,
         )
+        kind, txid = paid_by(self._sessions.wallet, session)
         return empty | {
             "session_id": session_id,
             "role": "receiver",
@@ -101,11 +102,11 @@ class Report:
             "status": status.value,
             "stage": stage.value if stage else None,
             "reason": self._reason(session),
-            "confirmations": self._confirmations(session, details),
+            "confirmations": self._confirmations(session, txid),
             "created_at": session.records[0].at,
             "expires_at": created.expires_at,
-            "original_txid": details.original_txid,
-            "payjoin_txid": details.payjoin_txid,
+            "original_txid": txid if kind is PaidBy.ORIGINAL else details.original_txid,
+            "payjoin_txid": txid if kind is PaidBy.PAYJOIN else details.payjoin_txid,
             "contributed_sat": details.contributed_sat,
             "receiver_fee_sat": details.receiver_fee_sat,
             "received_sat": received,
@@ -190,18 +191,12 @@ class Report:
             return Waiting.DOUBLE_SPEND.value
         return str(runner.trouble) if runner.trouble is not None else None
 
-    def _confirmations(self, session: ReceiverSession, details: Details) -> int | None:
+    def _confirmations(self, session: ReceiverSession, paid_txid: str | None) -> int | None:
+        """Return how deep is what paid a session; where nothing did, what ended it."""
         match session.state:
-            case SessionClosed(outcome=ev.Unrecognized(txid)):
-                settled_by: tuple[str | None, ...] = (txid,)
-            case SessionClosed(outcome=ev.Success()):
-                settled_by = (details.payjoin_txid,)
-            case SessionClosed(outcome=ev.Fallback()):
-                settled_by = (details.original_txid,)
-            case _:  # what ended otherwise, or not yet, may be paid all the same
-                settled_by = (details.payjoin_txid, details.original_txid)
-        depths = (confirmations(self._sessions.wallet, txid) for txid in settled_by if txid is not None)
-        return next((depth for depth in depths if depth is not None), None)
+            case SessionClosed(outcome=ev.Unrecognized(txid)) if paid_txid is None:
+                return confirmations(self._sessions.wallet, txid)
+        return None if paid_txid is None else confirmations(self._sessions.wallet, paid_txid)
 
 
 def describe(

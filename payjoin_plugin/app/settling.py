@@ -21,6 +21,7 @@ from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .originals import Originals
+from .visible import seen_of
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -63,17 +64,10 @@ class Settling(Logger):
         state = session.state
         if isinstance(state, SessionClosed) or not self._electrum.is_current():
             return False
-        original, committed = held_original(state), committed_contribution(state)
-        outpoints = (*(original.outpoints if original else ()), *(committed.outpoints if committed else ()))
-        request = self._wallet.get_request(state.created.request_id)
-        seen = seen_for(
-            self._wallet,
-            address=state.created.address,
-            outpoints=outpoints,
-            since_height=request.height if request is not None else 0,
-        )
+        seen = seen_of(self._wallet, session)
         if not seen:  # nearly always: each of a thousand sessions is looked at whenever a transaction comes
             return False
+        request = self._wallet.get_request(state.created.request_id)
         is_paid = request is not None and request_paid(self._wallet, request)
         outcome = outcome_of(state, seen, request_paid=is_paid)
         if outcome is None or not self._ledger.record(session, Closed(outcome), after=state):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
 
 from ..errors import Fault, UnreadableLog, WalletError
-from ..session.events import Fallback, RefusedOriginal, Success, Unrecognized
-from ..session.outcome import Seen, outcome_of
+from ..session.events import RefusedOriginal
 from ..session.receiver import (
     BuildingProposal,
     CheckingOriginal,
     PostingProposal,
     ProposalPosted,
-    SessionClosed,
     Signing,
     WaitingForOriginal,
     committed_contribution,
@@ -25,8 +22,8 @@ from ..session.receiver import (
     open_state,
 )
 from ..session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
-from ..wallet.watching import request_paid, seen_for
 from .ledger import now
+from .visible import PaidBy, paid_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +33,6 @@ if TYPE_CHECKING:
     from ..client.runner import Runner
     from .ledger import ReceiverSession
     from .sessions import WalletSessions
-
-
-class PaidBy(Enum):
-    """What of a session is visible in the mempool or in a block."""
-
-    PAYJOIN = "payjoin"
-    ORIGINAL = "original"
-    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -135,7 +124,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
     runner = sessions.live.runners.get(session_id)
     created, status = created_of(session.state), sessions.report.status(session)
     waiting = runner.waiting if runner is not None and status is Status.ACTIVE else None
-    paid_by, paid_txid = _paid(sessions, session)
+    kind, paid_txid = paid_by(sessions.wallet, session)
     return View(
         session_id=session_id,
         status=status,
@@ -156,7 +145,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         answered_elsewhere=runner is not None and runner.answered_elsewhere,
         double_spent=session_id in sessions.double_spends.seen,
         is_current=sessions.electrum.is_current(),
-        paid_by=paid_by,
+        paid_by=kind,
         paid_txid=paid_txid,
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
@@ -275,39 +264,6 @@ def _share(session: ReceiverSession) -> Share | None:
         sender_fee_sat=original.fee_sat + committed.sender_fee_sat,
         received_sat=details.received_sat or 0,
     )
-
-
-def _paid(sessions: WalletSessions, session: ReceiverSession) -> tuple[PaidBy | None, str | None]:
-    """Look for what settled a session, whatever its log says of its end."""
-    state, created = open_state(session.state), created_of(session.state)
-    original, committed = held_original(state), committed_contribution(state)
-    request = sessions.wallet.get_request(created.request_id)
-    seen = seen_for(
-        sessions.wallet,
-        address=created.address,
-        outpoints=(*(original.outpoints if original else ()), *(committed.outpoints if committed else ())),
-        since_height=request.height if request is not None else 0,
-    )
-    is_paid = request is not None and request_paid(sessions.wallet, request)
-    if isinstance(session.state, SessionClosed) and isinstance(session.state.outcome, Unrecognized):
-        is_paid = is_paid or session.state.outcome.pays_request
-    kinds = {(kind := _kind(state, tx, is_paid=is_paid)): tx.txid for tx in seen if _kind(state, tx, is_paid=is_paid)}
-    for kind in PaidBy:
-        if kind in kinds:
-            return kind, kinds[kind]
-    return None, None
-
-
-def _kind(state: object, tx: Seen, *, is_paid: bool) -> PaidBy | None:
-    match outcome_of(state, [tx], request_paid=is_paid):  # type: ignore[arg-type]  # open_state's
-        case Success():
-            return PaidBy.PAYJOIN
-        case Fallback():
-            return PaidBy.ORIGINAL
-        case Unrecognized(pays_request=True):
-            return PaidBy.OTHER
-        case _:
-            return None
 
 
 def _refusal(sessions: WalletSessions, session: ReceiverSession) -> str | None:

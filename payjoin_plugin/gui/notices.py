@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from electrum.i18n import _
 
-from ..app.view import Finder, PaidBy, View
+from ..app.view import Finder, View
+from ..app.visible import PaidBy
 from ..session.status import Waiting
 from .wraps import own_fault
 

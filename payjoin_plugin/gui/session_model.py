@@ -17,7 +17,8 @@ from electrum.i18n import _
 from electrum.util import format_time
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
-from ..app.view import PaidBy, head_of, view_of
+from ..app.view import head_of, view_of
+from ..app.visible import PaidBy
 from ..errors import UnreadableLog
 from ..session.status import Head, Stage, Status, Waiting, stage_of
 from .labels import one_line, plain_tooltip

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from electrum.gui.qt.util import WWLabel
 
-from ..app.view import Finder, PaidBy
+from ..app.view import Finder
+from ..app.visible import PaidBy
 from .words import payjoin_words
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, assert_never
 from electrum.i18n import _
 
 from ..app.report import fault_words
-from ..app.view import PaidBy, Share, View
+from ..app.view import Share, View
+from ..app.visible import PaidBy
 from ..session.status import Stage, Status, Waiting
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
         case Status.COMPLETED:
             return Line(_("The payjoin was dropped by the network, and removed here. The address can still be paid."))
         case Status.PAID_WITHOUT_PAYJOIN:
-            return _paid_without_payjoin(view)
+            return _paid_without_payjoin(view, config)
         case Status.FAILED:
             return _failed(view)
         case Status.ABORTED:
@@ -120,7 +121,9 @@ def _is_unknown(view: View) -> bool:
     return view.paid_by is None and not view.is_current
 
 
-def _paid_without_payjoin(view: View) -> Line:
+def _paid_without_payjoin(view: View, config: SimpleConfig) -> Line:
+    if view.paid_by is PaidBy.PAYJOIN:  # it took the original's place
+        return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
     if view.paid_by is not None or _is_unknown(view):
         return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
     return Line(_("The payment was dropped by the network."), (Act.BROADCAST,) if view.can_broadcast else ())

@@ -48,6 +48,47 @@ async def test_a_sender_who_broadcasts_the_original_has_paid_without_payjoin(tmp
         assert row["confirmations"] == 0
 
 
+@pytest.mark.parametrize("kind", ["p2pkh", "p2wpkh-p2sh", "p2wpkh"])
+def test_a_payjoin_that_is_completed_after_an_abort_has_its_txid_and_depth(tmp_path: Path, kind: str) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, uri = merchant.offer()
+            made = merchant.shop.payment(parse(uri).address, AMOUNT, kind)
+            sender = merchant.shop.sender(uri, made=made)
+            await sender.run()
+            await merchant.until_row(session_id, stage="waiting_for_broadcast")
+            await merchant.sessions.abort(session_id)
+            assert merchant.row(session_id)["confirmations"] is None
+            txid = merchant.sees(sender.payjoin())
+            row = merchant.row(session_id)
+            assert (row["status"], row["payjoin_txid"], row["confirmations"]) == ("aborted", txid, 0)
+
+    run()
+
+
+@on_electrums_loop
+async def test_a_payjoin_that_takes_the_place_of_the_original_has_its_depth(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        original = sender.made.transaction()
+        merchant.sees(original)
+        await merchant.until_row(session_id, status="paid_without_payjoin", confirmations=0)
+        del merchant.shop.chain.txs[original.txid()]
+        txid = merchant.sees(sender.payjoin())
+        row = merchant.row(session_id)
+        assert (row["payjoin_txid"], row["confirmations"]) == (txid, 0)
+
+
+@on_electrums_loop
+async def test_another_payment_after_an_abort_has_its_depth(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        await merchant.sessions.abort(session_id)
+        merchant.sees(merchant.shop.payment(parse(uri).address).transaction())
+        assert merchant.row(session_id)["confirmations"] == 0
+
+
 @on_electrums_loop
 async def test_a_request_that_somebody_else_paid_is_paid_without_payjoin(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:

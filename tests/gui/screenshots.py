@@ -27,7 +27,8 @@ from electrum.gui.qt.transaction_dialog import dialogs
 from electrum.i18n import _
 from PyQt6.QtCore import QRect, QTimer
 
-from payjoin_plugin.app.view import PaidBy, View, view_of_request
+from payjoin_plugin.app.view import View, view_of_request
+from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.gui import receive
 from payjoin_plugin.gui.removal import RemovalDialog

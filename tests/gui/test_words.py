@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from payjoin_plugin.app.view import PaidBy, Payment, View
+from payjoin_plugin.app.view import Payment, View
+from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.gui.words import Act, line_of
 from payjoin_plugin.session.status import Stage, Status, Waiting
@@ -30,6 +31,12 @@ def test_what_paid_without_payjoin_and_was_dropped_is_not_called_paid(tmp_path: 
     assert line(tmp_path, status) == (DROPPED, ())
     paid = "Paid, without payjoin."
     assert line(tmp_path, status, held=HELD, paid_by=PaidBy.OTHER, paid_txid="00") == (paid, (Act.SHOW,))
+
+
+def test_a_payjoin_that_took_the_place_of_the_original_is_called_one(tmp_path: Path) -> None:
+    status = Status.PAID_WITHOUT_PAYJOIN
+    said = line(tmp_path, status, held=HELD, paid_by=PaidBy.PAYJOIN, paid_txid="00")
+    assert said == ("Paid by payjoin.", (Act.SHOW,))
 
 
 def test_before_electrum_has_asked_its_server_nothing_is_called_dropped(tmp_path: Path) -> None:
