@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, assert_never
 
 from electrum.i18n import _
@@ -143,10 +144,25 @@ class Report:
             status, contributed = read_head(raw_log, now=now()).status, read_contributed(raw_log)
         except UnreadableLog:
             return known | {"status": Status.UNREADABLE.value}
-        # Not this session's coins alone: the address may have had another request before.
-        coins = {*contributed, *self._sessions.ledger.exposed_outpoints()}
-        received = received_sat(self._sessions.wallet, address, contributed=coins, since_height=request.height)
+        wallet, exposed, since = self._sessions.wallet, self._sessions.ledger.exposed_outpoints(), request.height
+        received = received_sat(wallet, address, contributed=contributed, since_height=since)
+        if received != received_sat(wallet, address, contributed={*contributed, *exposed}, since_height=since):
+            received = received_sat(wallet, address, contributed=self._contributed_at(address), since_height=since)
         return known | {"status": status.value, "received_sat": received}
+
+    def _contributed_at(self, address: str) -> set[str]:
+        """Return our coins that came back to us at `address`; reads every log.
+
+        Not one session's alone: the address may have had another request before. Nor all that are in its transactions:
+        what the payjoin of another address pays here is all the sender's.
+        """
+        coins: set[str] = set()
+        for session_id in self._sessions.store.session_ids():
+            with suppress(UnreadableLog):
+                match raw_log := self._sessions.store.raw_log(session_id):
+                    case {"events": [{"address": given}, *_]} if given == address:
+                        coins.update(read_contributed(raw_log))
+        return coins
 
     def _unreadable(self, session_id: str, unreadable: UnreadableLog) -> dict[str, Any]:
         """Return what can be said of a session whose log is unreadable or gone: that, and the payment that is kept."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from electrum.bitcoin import address_to_script
 from electrum.invoices import Request
 from electrum.transaction import PartialTxOutput
 
@@ -187,6 +189,21 @@ async def test_a_request_whose_address_another_one_has_offers_no_payjoin(tmp_pat
         }
 
 
+@on_electrums_loop
+async def test_a_request_at_an_address_that_had_a_payjoin_before_has_not_received_our_coin(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        first = merchant.request()
+        session_id = merchant.session_of(first)
+        await pay(merchant, merchant.uri(first))
+        row = await merchant.until_row(session_id, status="completed")
+        merchant.wallet.delete_request(first.get_id())
+        with request_made_in_window(wanted=True):
+            request_id = merchant.wallet.create_request(AMOUNT, "tea", 3600, first.get_address())
+        second = merchant.sessions.report.of_request(merchant.wallet.get_request(request_id), None)
+        assert second is not None
+        assert second["received_sat"] == row["received_sat"]
+
+
 def ask_again(merchant: Merchant, address: str, *, imported: bool = False) -> None:
     """Make a second request at an address, or import one."""
     output = PartialTxOutput.from_address_and_value(address, 200_000)
@@ -251,6 +268,21 @@ async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_
 
 
 # Several
+
+
+@on_electrums_loop
+async def test_our_coin_is_taken_off_one_of_two_requests_that_one_payjoin_pays(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        first, second = merchant.request(), merchant.request()
+        made = merchant.shop.payment(first.get_address())
+        (paid, (change, left)), script = made.outputs, address_to_script(second.get_address())
+        made = replace(made, outputs=(paid, (script, AMOUNT), (change, left - AMOUNT)))
+        sender = merchant.shop.sender(merchant.uri(first), made=made)
+        await sender.run()
+        merchant.sees(sender.payjoin())
+        row = await merchant.until_row(merchant.session_of(first), status="completed")
+        received = [merchant.sessions.report.of_request(request, None) for request in (first, second)]
+        assert [said and said["received_sat"] for said in received] == [AMOUNT - row["receiver_fee_sat"], AMOUNT]
 
 
 @on_electrums_loop
