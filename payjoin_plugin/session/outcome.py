@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..bip78.recognise import same_payment, sender_inputs, spends_any
+from ..errors import DecodeError
 from .events import Fallback, Outcome, SenderInput, Success, Unrecognized
-from .receiver import OpenState, PostingProposal, ProposalPosted, held_original
+from .receiver import CheckingOriginal, OpenState, PostingProposal, ProposalPosted, held_original
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ def is_payjoin(state: OpenState, raw: bytes) -> bool:
     return isinstance(state, PostingProposal | ProposalPosted) and same_payment(raw, state.signed.proposal)
 
 
+def _is_unchecked(state: OpenState, raw: bytes) -> bool:
+    """Tell whether the transaction `raw` is the original that is still being checked, whatever that may be."""
+    try:
+        return isinstance(state, CheckingOriginal) and same_payment(raw, state.retrieved.original)
+    except DecodeError:
+        return False
+
+
 def outcome_of(state: OpenState, seen: Sequence[Seen], *, request_paid: bool) -> Outcome | None:
     """Return how the session ended, or None while it goes on.
 
@@ -54,7 +63,7 @@ def outcome_of(state: OpenState, seen: Sequence[Seen], *, request_paid: bool) ->
             return Fallback()
     for tx in seen:
         if tx.pays_request and request_paid:
-            return Unrecognized(tx.txid, pays_request=True)
+            return Fallback() if _is_unchecked(state, tx.raw) else Unrecognized(tx.txid, pays_request=True)
     for tx in seen:
         if tx.confirmed and is_conflict(state, tx.raw):
             return Unrecognized(tx.txid, pays_request=tx.pays_request and request_paid)

@@ -445,17 +445,24 @@ async def test_a_kept_original_that_is_damaged_stays_and_keeps_the_others_not_ba
 @asynccontextmanager
 async def expired_unchecked(tmp_path: Path) -> AsyncIterator[tuple[Merchant, str, Sender]]:
     """A session whose time is over while the Electrum server does not say whether its original is a payment."""
+    async with unchecked(tmp_path, exp=3) as (merchant, session_id, sender):
+        await merchant.until_row(session_id, status="expired")
+        yield merchant, session_id, sender
+
+
+@asynccontextmanager
+async def unchecked(tmp_path: Path, *, exp: int) -> AsyncIterator[tuple[Merchant, str, Sender]]:
+    """A session whose original the Electrum server does not say anything of."""
     async with shop(tmp_path) as merchant:
 
         async def away(original: Original) -> ChainFacts:
             raise Unreachable("away")
 
         merchant.sessions.electrum.look_up = away  # type: ignore[method-assign]
-        session_id, uri = merchant.offer(exp=3)
+        session_id, uri = merchant.offer(exp=exp)
         sender = merchant.shop.sender(uri)
         paying = asyncio.ensure_future(sender.run())
         await merchant.until_row(session_id, stage="checking_original")
-        await merchant.until_row(session_id, status="expired")
         yield merchant, session_id, sender
         paying.cancel()
 
@@ -493,6 +500,15 @@ async def test_an_original_that_is_checked_after_expiry_is_kept_where_nothing_is
         txid = sender.made.transaction().txid()
         await merchant.until(lambda: kept(merchant) == {txid})
         assert await merchant.sessions.broadcast_original(session_id) == txid
+
+
+@on_electrums_loop
+async def test_an_original_that_is_seen_while_it_is_checked_has_paid_without_payjoin(tmp_path: Path) -> None:
+    async with unchecked(tmp_path, exp=3600) as (merchant, session_id, sender):
+        txid = merchant.sees(sender.made.transaction())
+        await merchant.until_row(session_id, status="paid_without_payjoin", original_txid=txid)
+        events = merchant.sessions.report.row_with_events(session_id)["events"]
+        assert events[-1]["detail"] == "Paid, without payjoin"
 
 
 # Faults

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from electrum.transaction import Transaction
 
+from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.errors import IllegalEvent, UnreadableLog
 from payjoin_plugin.session.events import (
     Closed,
@@ -21,7 +22,14 @@ from payjoin_plugin.session.events import (
 )
 from payjoin_plugin.session.log import Record, decode_record, encode_record, replay
 from payjoin_plugin.session.outcome import Seen, is_conflict, is_payjoin, outcome_of
-from payjoin_plugin.session.receiver import OpenState, SessionClosed, apply, committed_contribution, held_original
+from payjoin_plugin.session.receiver import (
+    CheckingOriginal,
+    OpenState,
+    SessionClosed,
+    apply,
+    committed_contribution,
+    held_original,
+)
 from payjoin_plugin.session.sender import apply as apply_to_sender
 from payjoin_plugin.session.sender import fallback_psbt
 from payjoin_plugin.session.status import Details, details_of, payjoin_txid, read_head
@@ -99,6 +107,22 @@ def test_an_original_that_is_seen_ends_every_state_that_holds_it(pair: Pair, *, 
     for state in states(pair):
         if held_original(state) is not None:
             assert outcome_of(state, [original], request_paid=True) == Fallback()
+
+
+def test_an_original_that_is_seen_while_it_is_checked_is_one_if_it_pays_the_request(pair: Pair) -> None:
+    state = states(pair)[HAPPY.index("RetrievedOriginal")]
+    original = seen(pair.made.transaction())
+    assert isinstance(state, CheckingOriginal)
+    assert outcome_of(state, [original], request_paid=True) == Fallback()
+    assert outcome_of(state, [original], request_paid=False) is None
+
+
+def test_what_came_may_be_no_transaction_at_all_when_another_one_pays(pair: Pair) -> None:
+    state = states(pair)[HAPPY.index("RetrievedOriginal")]
+    assert isinstance(state, CheckingOriginal)
+    state = replace(state, retrieved=replace(state.retrieved, original=Psbt("cHNidP8=")))
+    other = seen(other_payment())
+    assert outcome_of(state, [other], request_paid=True) == Unrecognized(other.txid, pays_request=True)
 
 
 def test_an_original_that_is_seen_before_it_reached_us_is_another_payment(pair: Pair) -> None:
