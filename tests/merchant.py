@@ -143,7 +143,7 @@ class Shop:
         return replace(sender.made, outputs=((script, AMOUNT), *sender.made.outputs[1:]))
 
     def payment(self, address: str, amount_sat: int = AMOUNT, *kinds: str, purse: str = "") -> Payment:
-        """A payment out of coins, one of each kind, that the Electrum server knows: the same each time, of a `purse`."""
+        """A payment out of coins, one of each kind, that the Electrum server knows; the same each time, of a purse."""
         made = payment(*kinds, amount=amount_sat)
         if purse:
             made = replace(made, coins=tuple(Money.of(coin.owner, coin.value, name=purse) for coin in made.coins))
