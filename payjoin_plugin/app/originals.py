@@ -18,7 +18,7 @@ from electrum.transaction import Transaction
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
 from ..wallet.spenders import Spender, spenders_of
-from ..wallet.watching import confirmations, received_sat, request_paid
+from ..wallet.watching import arrived_sat, confirmations, request_paid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,10 +125,7 @@ class Originals(Logger):
         if (request := self._wallet.get_request(kept.request_id)) is not None:
             return request_paid(self._wallet, request)
         # A deleted request's address goes to nobody else while we hold its payment.
-        return any(
-            received_sat(self._wallet, txout.address, contributed=()) >= txout.value
-            for txout in self._payments_to_us(kept)
-        )
+        return any(arrived_sat(self._wallet, txout.address) >= txout.value for txout in self._payments_to_us(kept))
 
     async def broadcast(self, tx: str) -> None:
         """Hand a payment (hex) to the network, what we know of it being on disk.

@@ -87,12 +87,8 @@ class Report:
         created, details = created_of(session.state), details_of(session.state)
         status, stage = self.status(session), self._stage(session)
         request = self._sessions.wallet.get_request(created.request_id)
-        received = received_sat(
-            self._sessions.wallet,
-            created.address,
-            contributed=details.contributed,
-            since_height=request.height if request is not None else 0,
-        )
+        since_height = request.height if request is not None else 0
+        received = self._received_sat(created.address, {*details.contributed}, since_height=since_height)
         kind, txid = paid_by(self._sessions.wallet, session)
         return empty | {
             "session_id": session_id,
@@ -144,11 +140,23 @@ class Report:
             status, contributed = read_head(raw_log, now=now()).status, read_contributed(raw_log)
         except UnreadableLog:
             return known | {"status": Status.UNREADABLE.value}
-        wallet, exposed, since = self._sessions.wallet, self._sessions.ledger.exposed_outpoints(), request.height
-        received = received_sat(wallet, address, contributed=contributed, since_height=since)
-        if received != received_sat(wallet, address, contributed={*contributed, *exposed}, since_height=since):
-            received = received_sat(wallet, address, contributed=self._contributed_at(address), since_height=since)
+        received = self._received_sat(address, {*contributed}, since_height=request.height)
         return known | {"status": status.value, "received_sat": received}
+
+    def _received_sat(self, address: str, contributed: set[str], *, since_height: int) -> int:
+        """Return what came to an address, net of our coins; `contributed`: those of its session, or of its last one."""
+        shown = self._sessions.ledger.exposed_outpoints()
+
+        def net(here: set[str], elsewhere: frozenset[str]) -> int:
+            return received_sat(
+                self._sessions.wallet, address, contributed=here, elsewhere=elsewhere, since_height=since_height
+            )
+
+        received = net(contributed, shown - contributed)
+        if received != net(contributed | shown, frozenset()):
+            contributed = self._contributed_at(address)
+            received = net(contributed, shown - contributed)
+        return received
 
     def _contributed_at(self, address: str) -> set[str]:
         """Return our coins that came back to us at `address`; reads every log.

@@ -6,7 +6,7 @@ sums and statuses take them for payments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -125,13 +125,18 @@ def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:
     amount_sat, address = request.get_amount_sat(), request.get_address()
     if address is None:
         return False
+    arrived = arrived_sat(wallet, address, since_height=request.height)
+    return arrived > 0 and arrived >= (amount_sat or 0)
+
+
+def arrived_sat(wallet: Abstract_Wallet, address: str, *, since_height: int = 0) -> int:
+    """Return the satoshis that mempool and blocks brought to `address`, whoever they were."""
     _, scripthash = script_of(address)
-    received = [
+    return sum(
         value
         for prevout, value in wallet.db.get_prevouts_by_scripthash(scripthash)
-        if _is_visible(wallet, prevout.txid.hex(), request.height)
-    ]
-    return bool(received) and sum(received) >= (amount_sat or 0)
+        if _is_visible(wallet, prevout.txid.hex(), since_height)
+    )
 
 
 def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
@@ -142,23 +147,39 @@ def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
     return set(wallet._requests_addr_to_key.get(address, ()))  # noqa: SLF001
 
 
-def received_sat(wallet: Abstract_Wallet, address: str, *, contributed: Iterable[str], since_height: int = 0) -> int:
+def received_sat(
+    wallet: Abstract_Wallet,
+    address: str,
+    *,
+    contributed: Collection[str],
+    elsewhere: Collection[str] = (),
+    since_height: int = 0,
+) -> int:
     """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them.
 
-    Blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
+    Those are what was `contributed` for it, and what a copy of this wallet has: a coin of ours beside somebody else's
+    that was not given `elsewhere`. It came back in the largest of our outputs. Blocks up to `since_height` are older
+    than the request (its `height`) and left out, as Electrum does.
     """
-    ours = frozenset(contributed)
-    script = address_to_script(address)
+    script, scripthash = script_of(address)
     received = 0
-    for txid in {
-        prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(script_to_scripthash(script))
-    }:
+    for txid in {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}:
         tx: Any = wallet.db.get_transaction(txid)
         if tx is None or not _is_visible(wallet, txid, since_height):
             continue
         received += sum(txout.value for txout in tx.outputs() if txout.scriptpubkey == script)
-        received -= sum(_value_sat(wallet, txin.prevout) for txin in tx.inputs() if txin.prevout.to_str() in ours)
+        ours = {txin.prevout.to_str(): value for txin in tx.inputs() if (value := _own_value_sat(wallet, txin.prevout))}
+        of_copy = set(ours) - set(elsewhere) if _came_back_to(wallet, tx, script, len(ours)) else set()
+        received -= sum(value for outpoint, value in ours.items() if outpoint in of_copy or outpoint in contributed)
     return received
+
+
+def _came_back_to(wallet: Abstract_Wallet, tx: Transaction, script: bytes, own_inputs: int) -> bool:
+    """Tell whether what `tx` has of our coins, beside somebody else's, came back to us at `script`."""
+    if not 0 < own_inputs < len(tx.inputs()):
+        return False
+    mine = [txout for txout in tx.outputs() if wallet.is_mine(txout.address)]
+    return bool(max(mine, key=lambda txout: txout.value).scriptpubkey == script)
 
 
 def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:
@@ -179,9 +200,11 @@ def _seen(wallet: Abstract_Wallet, txid: str, script: bytes, since_height: int) 
     )
 
 
-def _value_sat(wallet: Abstract_Wallet, prevout: TxOutpoint) -> int:
-    """Return the value of a coin of the wallet's."""
-    return int(wallet.db.get_transaction(prevout.txid.hex()).outputs()[prevout.out_idx].value)
+def _own_value_sat(wallet: Abstract_Wallet, prevout: TxOutpoint) -> int | None:
+    """Return the value of a coin, if it is the wallet's."""
+    tx: Any = wallet.db.get_transaction(prevout.txid.hex())
+    txout = tx.outputs()[prevout.out_idx] if tx is not None else None
+    return int(txout.value) if txout is not None and wallet.is_mine(txout.address) else None
 
 
 def _is_visible(wallet: Abstract_Wallet, txid: str, since_height: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -265,6 +266,28 @@ async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_
             assert said["received_sat"] == received
             assert merchant.row(said["session_id"])["received_sat"] == received
             merchant.sees(later)
+
+
+@on_electrums_loop
+async def test_what_a_copy_of_the_wallet_contributed_is_not_received(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        await merchant.sessions.store.flush()
+        file = merchant.wallet.storage.get_path()
+        shutil.copy(file, tmp_path / "backup")
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        merchant.sees(sender.payjoin())
+        row = await merchant.until_row(session_id, status="completed")
+        shutil.copy(tmp_path / "backup", file)
+        again = await merchant.crash_and_restart()
+        again.sees(sender.payjoin())
+        restored = await again.until_row(session_id, status="paid_without_payjoin")
+        request = again.wallet.get_request(restored["request_id"])
+        said = again.sessions.report.of_request(request, None)
+        assert said is not None
+        assert said["received_sat"] == restored["received_sat"] == row["received_sat"]
+        await again.close()
 
 
 # Several

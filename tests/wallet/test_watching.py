@@ -9,7 +9,14 @@ from electrum.invoices import Request
 from electrum.transaction import PartialTransaction
 from electrum.wallet import Abstract_Wallet
 
-from payjoin_plugin.wallet.watching import ChainWatcher, confirmations, received_sat, request_paid, seen_for
+from payjoin_plugin.wallet.watching import (
+    ChainWatcher,
+    arrived_sat,
+    confirmations,
+    received_sat,
+    request_paid,
+    seen_for,
+)
 from tests.wallet.wallets import (
     HEIGHT,
     foreign_outpoint,
@@ -171,7 +178,24 @@ def test_a_payjoin_counts_as_what_it_brings_less_our_coin(wallet: Abstract_Walle
     wallet.adb.verify_txins = None  # made-up signatures
     see_in_mempool(wallet, payjoin)
     assert received_sat(wallet, address, contributed=[ours]) == 19_900
-    assert received_sat(wallet, address, contributed=[]) == 69_900
+    assert arrived_sat(wallet, address) == 69_900
+
+
+def test_a_coin_of_ours_that_nobody_here_gave_is_no_gain_either(wallet: Abstract_Wallet, address: str) -> None:
+    (ours,) = fund(wallet, 50_000, address=wallet.get_receiving_addresses()[1])
+    other = wallet.get_receiving_addresses()[2]
+    wallet.adb.verify_txins = None  # made-up signatures
+    see_in_mempool(wallet, transaction([THEIR_COIN, ours], [(address, 69_900), (other, 4_000)]))
+    assert received_sat(wallet, address, contributed=[]) == 19_900
+    assert received_sat(wallet, address, contributed=[], elsewhere=[ours]) == 69_900
+    assert received_sat(wallet, other, contributed=[]) == 4_000
+
+
+def test_what_the_wallet_pays_itself_has_arrived(wallet: Abstract_Wallet, address: str) -> None:
+    (ours,) = fund(wallet, 50_000, address=wallet.get_receiving_addresses()[1])
+    wallet.adb.verify_txins = None  # made-up signatures
+    see_in_mempool(wallet, transaction([ours], [(address, 49_000)]))
+    assert received_sat(wallet, address, contributed=[]) == 49_000
 
 
 def test_nothing_seen_nothing_received(wallet: Abstract_Wallet, address: str) -> None:
