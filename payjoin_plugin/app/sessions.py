@@ -177,6 +177,8 @@ class WalletSessions(Logger):
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""
         session = self.ledger.of_request(request.get_id())
+        if self.ledger.lapsed.get(self.store.session_of_request(request.get_id()) or "", 0) > now():
+            self._chain_changed()  # it lapsed by a clock that was ahead, and goes on in a moment
         if session is None or session.id in self._late or not isinstance(session.state, WaitingForOriginal):
             return plain
         if session.state.created.expires_at <= now():

@@ -249,23 +249,28 @@ async def test_a_session_that_expires_with_nothing_held_leaves_nothing_running_a
         assert await again.sessions.report.rows(every=False) == []
 
 
-@pytest.mark.parametrize("restarted", [False, True], ids=["", "after a restart"])
+@pytest.mark.parametrize("by", ["a look at its URI", "a block", "a block after a restart"])
 def test_a_session_that_lapsed_by_a_clock_that_was_ahead_goes_on_when_the_clock_is_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     set_ahead = wall_clock(monkeypatch)
 
     @on_electrums_loop
     async def run() -> None:
         async with shop(tmp_path) as merchant:
-            session_id, uri = merchant.offer()
+            request = merchant.request()
+            session_id, uri = merchant.session_of(request), merchant.uri(request)
             merchant.wallet.save_db()
             set_ahead(7200)
             await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
-            again = await merchant.crash_and_restart() if restarted else merchant
+            again = await merchant.crash_and_restart() if by.endswith("restart") else merchant
             assert again.sessions.ledger.open == {}
             set_ahead(0)
-            trigger_callback("blockchain_updated")
+            if by == "a look at its URI":
+                assert "pj=" not in merchant.uri(request)
+                await merchant.until(lambda: merchant.uri(request) == uri)
+            else:
+                trigger_callback("blockchain_updated")
             paying = asyncio.ensure_future(again.shop.sender(uri).run())
             await again.until_row(session_id, stage="waiting_for_broadcast")
             await paying
