@@ -157,8 +157,10 @@ async def test_a_double_spend_that_the_mempool_forgets_alarms_nobody_any_more(tm
 async def test_a_double_spend_is_heard_of_after_the_electrum_server_has_said_nonsense(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant)
-        session, before = merchant.network.interfaces["main"].session, merchant.batches
+        session = merchant.network.interfaces["main"].session
         assert session is not None
+        await merchant.until(lambda: any(session.queues.values()))  # the coins are watched
+        before = merchant.batches
         session.answers["blockchain.scripthash.get_history"] = [{"tx_hash": "ü" * 64, "height": 5}]
         for scripthash, queues in session.queues.items():
             for queue in queues:
