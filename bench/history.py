@@ -44,6 +44,15 @@ def measure(ground: Ground) -> list[Figure]:
     figures += [
         figure(f"{QT_SESSIONS} open sessions, Qt's thread: {what}", [run[what] for run in found]) for what in found[0]
     ]
+    for kind, *words in (("that wait for the user",), ("aborted, a payment held", "--aborted")):
+        found = [
+            _child("--held", str(QT_SESSIONS), *words, folder=_folder(ground, f"held-{len(words)}-{number}"))
+            for number in range(RUNS)
+        ]
+        figures += [
+            figure(f"{QT_SESSIONS} sessions {kind}, Qt's thread: {what}", [run[what] for run in found])
+            for what in found[0]
+        ]
     return figures
 
 

@@ -2,6 +2,7 @@
 
     python -m bench.window --file WALLET --folder FOLDER      open a wallet with a history, and its sessions window
     python -m bench.window --open 200 --folder FOLDER         a wallet with open sessions: single things of Qt's thread
+    python -m bench.window --held 200 --aborted --folder FOLDER   the same where each holds a sender's payment
 
 The last line of the output is JSON: seconds, and kilobytes where the name says so.
 """
@@ -14,7 +15,9 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from electrum.storage import WalletStorage
 from electrum.wallet import Wallet
@@ -22,8 +25,11 @@ from electrum.wallet_db import WalletDB
 
 from bench.process import memory_kb
 from payjoin_plugin.gui.sessions import SessionsWindow
+from payjoin_plugin.gui.window import WindowParts
+from payjoin_plugin.qt import Plugin
 from tests.gui.house import House, Resident
-from tests.wallet.wallets import electrum_running
+from tests.gui.many import with_held_payments
+from tests.wallet.wallets import electrum_running, run
 
 PATIENCE = 60
 """Seconds for a window to be filled."""
@@ -34,11 +40,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--open", type=int)
+    parser.add_argument("--held", type=int)
+    parser.add_argument("--aborted", action="store_true")
     parser.add_argument("--folder", type=Path, required=True)
     wanted = parser.parse_args()
     with electrum_running():
         house = House(wanted.folder)
-        figures = with_open_sessions(house, wanted.open) if wanted.open else with_history(house, wanted.file)
+        if wanted.open:
+            figures = with_open_sessions(house, wanted.open)
+        elif wanted.held:
+            figures = with_payments(house, wanted.held, aborted=wanted.aborted)
+        else:
+            figures = with_history(house, wanted.file)
         print(json.dumps(figures), flush=True)
         os._exit(0)  # the window's own end is none of our figures
 
@@ -53,7 +66,7 @@ def with_history(house: House, path: Path) -> dict[str, float]:
     gc.collect()
     after_read, began = memory_kb(os.getpid()), time.process_time()
     wallet.network = house.network
-    house.plugin.start_wallet(wallet)
+    run(house.plugin.started(wallet))
     started = time.process_time() - began
     gc.collect()
     after_start = memory_kb(os.getpid())
@@ -92,6 +105,39 @@ def with_open_sessions(house: House, count: int) -> dict[str, float]:
         "filtered": max(_took(lambda text=text: sessions.search.setText(text)) for text in ("c", "coffee 1", "")),  # type: ignore[misc]
         "a request made, Electrum's part too": _took(lambda: _make_request(shop)),
     }
+
+
+def with_payments(house: House, count: int, *, aborted: bool) -> dict[str, float]:
+    """Open a wallet whose sessions hold a sender's payment each, and time what Qt's thread does at once."""
+    wallet = with_held_payments(house, count, aborted=aborted)
+    hook, parts = _timed(Plugin, "load_wallet"), _timed(WindowParts, "__init__")
+    house.plugins.disable("payjoin")
+    house.plugin = house.plugins.load_payjoin()  # Electrum keeps the hooks that it was given
+    shop = house.move_in(wallet)
+    house.settle(2)
+    request_list = shop.window.receive_tab.request_list
+    ids = [request.get_id() for request in wallet.get_unpaid_requests()]
+    held = _took(lambda: shop.parts.requests._held(ids))
+    return {
+        "the window opens: our hook": max(hook),
+        "our parts are put in": max(parts),
+        "the request list made anew, Electrum's part too": max(_took(request_list.update) for _ in range(5)),
+        "a turn of one session": max(_took(shop.parts._refresh) for _ in range(5)),
+        "before all are deleted": held,
+        "the plugin is taken out": _took(lambda: house.plugins.disable("payjoin")),
+    }
+
+
+def _timed(owner: type, name: str) -> list[float]:
+    """Time each call of a method from now on."""
+    original, took = getattr(owner, name), list[float]()
+
+    @wraps(original)
+    def timed(*args: Any, **kwargs: Any) -> None:
+        took.append(_took(lambda: original(*args, **kwargs)))
+
+    setattr(owner, name, timed)
+    return took
 
 
 def _make_request(shop: Resident) -> None:

@@ -11,6 +11,7 @@ from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
+from .gui.bridge import Bridge
 from .gui.removal import Removal
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
@@ -33,6 +34,8 @@ class Plugin(PayjoinPlugin):
     def __init__(self, parent: Plugins, config: SimpleConfig, name: str) -> None:
         super().__init__(parent, config, name)
         self._parts: dict[ElectrumWindow, WindowParts] = {}
+        self._coming: dict[ElectrumWindow, Bridge] = {}
+        """The windows whose wallet's sessions are being started."""
         self._removal = Removal(self)
 
     @cached_property
@@ -52,14 +55,14 @@ class Plugin(PayjoinPlugin):
     @hook
     def load_wallet(self, wallet: Abstract_Wallet, window: ElectrumWindow) -> None:
         """A window was made for a wallet; also after the plugin was installed, when the wallet was open already."""
-        self.start_wallet_now(wallet)
-        sessions = self.sessions_of(wallet)
-        if sessions is not None and window not in self._parts:
-            self._parts[window] = WindowParts(window, sessions, self.icon, self.settings_dialog)
+        # Two hundred sessions that wait for the user take a second to start, on the loop: Qt's thread is not kept.
+        self._coming[window] = bridge = Bridge(window)
+        bridge.run(self.started(wallet), lambda _: self._move_in(window), lambda _: self._stay_out(window))
 
     @hook
     def on_close_window(self, window: ElectrumWindow) -> None:
         """A window closes; its wallet may go on, with another window."""
+        self._stay_out(window)
         if (parts := self._parts.pop(window, None)) is not None:
             parts.remove()
 
@@ -105,9 +108,23 @@ class Plugin(PayjoinPlugin):
 
     def on_close(self) -> None:
         """Take everything down, since the plugin is being removed."""
+        for window in list(self._coming):
+            self._stay_out(window)
         for parts in self._parts.values():
             parts.remove()
         self._parts.clear()
         self._removal.close()
         remove_lines(dialogs)
         super().on_close()
+
+    def _move_in(self, window: ElectrumWindow) -> None:
+        self._stay_out(window)
+        sessions = self.sessions_of(window.wallet)
+        if sessions is not None and window not in self._parts:
+            self._parts[window] = WindowParts(window, sessions, self.icon, self.settings_dialog)
+
+    def _stay_out(self, window: ElectrumWindow) -> None:
+        """Wait no more for the sessions of a window."""
+        if (bridge := self._coming.pop(window, None)) is not None:
+            bridge.close()
+            bridge.deleteLater()

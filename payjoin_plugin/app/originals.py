@@ -43,6 +43,8 @@ class Originals(Logger):
         self._wallet, self._store, self._chain = wallet, store, chain
         self._read: dict[tuple[str, str], Transaction | None] = {}
         """What was read of a txid and its bytes (hex): None where they are damaged."""
+        self._to_us: dict[str, list[TxOutput]] = {}
+        """Txid → the outputs that pay us. To write an address costs more than all else of a look at two hundred."""
         self._spent: set[str] = set()
         """The payments (txid) whose coins are spent in a block, by the server's last word."""
 
@@ -205,7 +207,10 @@ class Originals(Logger):
         ]
 
     def _payments_to_us(self, kept: KeptOriginal) -> list[TxOutput]:
-        return [txout for txout in self._transaction(kept).outputs() if self._wallet.is_mine(txout.address)]
+        if kept.txid not in self._to_us:
+            outputs = self._transaction(kept).outputs()
+            self._to_us[kept.txid] = [txout for txout in outputs if self._wallet.is_mine(txout.address)]
+        return self._to_us[kept.txid]
 
     async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
         """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""

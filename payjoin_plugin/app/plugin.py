@@ -73,11 +73,8 @@ class PayjoinPlugin(BasePlugin):
         else:
             loop.call_soon_threadsafe(self._start_wallet, wallet)
 
-    def start_wallet_now(self, wallet: Abstract_Wallet) -> None:
-        """Do the same, and return when it is done: for a thread that holds none of Electrum's locks, not the loop's."""
-        asyncio.run_coroutine_threadsafe(self._started(wallet), get_asyncio_loop()).result()
-
-    async def _started(self, wallet: Abstract_Wallet) -> None:
+    async def started(self, wallet: Abstract_Wallet) -> None:
+        """Do the same, and return when it is done. On the event loop."""
         self._start_wallet(wallet)
 
     def is_wanted(self) -> bool:

@@ -1,20 +1,20 @@
-"""The list of requests: payjoin as a property of a request, its menu, and a question before one is deleted."""
+"""The list of requests: payjoin as a property of a request, its menu, and a question before one is deleted.
+
+No session is replayed for the list, however many have a row: a tooltip is made when Qt is about to show it.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from electrum.gui.qt.request_list import ROLE_KEY
 from electrum.i18n import _
-from PyQt6.QtCore import QSignalBlocker
-from PyQt6.QtGui import QIcon
-from PyQt6.QtWidgets import QMenu
+from PyQt6.QtCore import QEvent, QModelIndex, QObject, QSignalBlocker
+from PyQt6.QtGui import QHelpEvent, QIcon
+from PyQt6.QtWidgets import QMenu, QToolTip
 
-from ..app.view import View, head_of, view_of, view_of_request
-from ..errors import UnreadableLog
-from ..session.status import Status
+from ..app.view import View, view_of_request
 from .labels import plain_tooltip
 from .words import line_of, why_no_abort
 from .wraps import own_fault
@@ -27,43 +27,48 @@ if TYPE_CHECKING:
     from .wraps import Wraps
 
 
-class RequestMarks:
+class RequestMarks(QObject):
     """The requests of one window's list."""
 
     def __init__(self, window: ElectrumWindow, sessions: WalletSessions, deeds: Deeds, icon: QIcon) -> None:
+        super().__init__(window)
         self._window, self._sessions, self._deeds, self._icon = window, sessions, deeds, icon
         self._list = window.receive_tab.request_list
-        self._tooltips: dict[str, tuple[object, object, str]] = {}
-        """Session → its state and what else its tooltip was made from, and the tooltip."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Mark the rows whenever Electrum fills the list, and stand before deletions."""
         wraps.after(self._list, "update", self.refresh)
         wraps.before(self._list, "delete_requests", self._may_delete)
         wraps.around(self._sessions.wallet, "delete_expired_requests", self._delete_expired)
+        self._list.viewport().installEventFilter(self)
         self.refresh()
 
     def remove(self) -> None:
         """Let Electrum paint its list without us."""
+        self._list.viewport().removeEventFilter(self)
         self._list.update()
+        self.deleteLater()
 
     def refresh(self) -> None:
-        """Give each request that has a session our icon, and its state as tooltip. Electrum rewrites neither."""
+        """Give each request that has a session our icon. Electrum does not rewrite it."""
         model, column = self._list.std_model, self._list.Columns
         # Qt would measure the whole list again after each of the changes, and none makes a row larger.
         with QSignalBlocker(model):
             for row in range(model.rowCount()):
                 date = model.item(row, column.DATE)
-                session_id = self._sessions.store.session_of_request(date.data(ROLE_KEY))
-                if session_id is None:
-                    continue
-                tooltip = self._tooltip(session_id)
-                if date.toolTip() == tooltip:
-                    continue
-                date.setIcon(self._icon)
-                for part in (column.DATE, column.DESCRIPTION, column.AMOUNT, column.STATUS):
-                    model.item(row, part).setToolTip(tooltip)
+                if self._sessions.store.session_of_request(date.data(ROLE_KEY)) is not None:
+                    date.setIcon(self._icon)
         self._list.viewport().update()
+
+    def eventFilter(self, _viewport: QObject, event: QEvent) -> bool:  # noqa: N802  # Qt's
+        """Show the state of a request's payjoin as its row's tooltip. Electrum's rows have none."""
+        if event.type() is not QEvent.Type.ToolTip or not isinstance(event, QHelpEvent):
+            return False
+        with own_fault("a tooltip"):
+            if said := self._tooltip(self._list.indexAt(event.pos())):
+                QToolTip.showText(event.globalPos(), said, self._list.viewport())
+                return True
+        return False
 
     def add_menu(self, menu: QMenu, request_id: str) -> None:
         """Add what can be done with the payjoin of one request to its menu."""
@@ -83,61 +88,31 @@ class RequestMarks:
             menu.addAction(_("Without payjoin"), lambda: self._deeds.decline(request_id))
         menu.addAction(_("Payjoin details"), lambda: self._deeds.show_details(view.session_id))
 
-    def _tooltip(self, session_id: str) -> str:
-        session = self._sessions.ledger.open.get(session_id)
-        state, circumstances = session.state if session is not None else None, self._circumstances(session_id)
-        known = self._tooltips.get(session_id)
-        if known is None or known[0] is not state or known[1] != circumstances:
-            line = line_of(view_of(self._sessions, session_id), self._window.config)
-            known = (state, circumstances, plain_tooltip(_("Payjoin: {}").format(line.text)))
-            self._tooltips[session_id] = known
-        return known[2]
-
-    def _circumstances(self, session_id: str) -> object:
-        """Return what a view is made from besides the state. Nothing is replayed: each repaint asks for every row."""
-        sessions, runner = self._sessions, self._sessions.live.runners.get(session_id)
-        try:
-            head = head_of(sessions, session_id)
-        except UnreadableLog:
-            return None
-        return (
-            head.status,
-            sessions.wallet.adb.get_address_history(head.created.address),
-            (runner.waiting, runner.answered_elsewhere) if runner is not None else None,
-            session_id in sessions.double_spends.seen,
-            sessions.electrum.is_current(),
-            self._window.config.format_amount_and_units(1),
-        )
+    def _tooltip(self, index: QModelIndex) -> str:
+        request_id = index.siblingAtColumn(self._list.Columns.DATE).data(ROLE_KEY)
+        view = view_of_request(self._sessions, request_id) if request_id else None
+        return "" if view is None else plain_tooltip(_("Payjoin: {}").format(line_of(view, self._window.config).text))
 
     def _may_delete(self, request_ids: Iterable[str]) -> bool:
-        held = [view for request_id in request_ids if (view := self._held(request_id)) is not None]
+        held = self._held(request_ids)
         return not held or self._window.question(self._warning(held), title=_("Delete requests"))
 
     def _delete_expired(self, original: object) -> list[str]:
         with own_fault("delete_expired_requests"):
-            now = int(time.time())
-            held = [
-                view
-                for request in self._sessions.wallet.get_unpaid_requests()
-                if request.has_expired()
-                and (view := self._held(request.get_id())) is not None
-                and (view.expires_at or 0) <= now
-            ]
+            unpaid = self._sessions.wallet.get_unpaid_requests()
+            held = self._held(request.get_id() for request in unpaid if request.has_expired())
             if held and not self._window.question(self._warning(held), title=_("Delete expired requests")):
                 return []
         return original()  # type: ignore[operator]  # Electrum's method
 
-    def _held(self, request_id: str) -> View | None:
-        """Return the session of a request if the sender's payment lies in our hands and nothing of it is visible."""
-        session_id = self._sessions.store.session_of_request(request_id)
-        if session_id is None:
-            return None
-        view = view_of(self._sessions, session_id)
-        return view if view.can_broadcast and view.status is not Status.UNREADABLE else None
+    def _held(self, request_ids: Iterable[str]) -> list[int]:
+        """Return what the senders' payments pay (sat) that lie in our hands for these requests, unseen by anybody."""
+        wanted, originals = set(request_ids), self._sessions.originals
+        kept = originals.kept()
+        return [paid_sat for txid, paid_sat in originals.unseen().items() if kept[txid].request_id in wanted]
 
-    def _warning(self, held: list[View]) -> str:
-        total = sum(view.held.payment_sat for view in held if view.held is not None)
-        amount = self._window.config.format_amount_and_units(total)
+    def _warning(self, held: list[int]) -> str:
+        amount = self._window.config.format_amount_and_units(sum(held))
         if len(held) == 1:
             said = _("The sender has signed a payment of {} for this request, and it was not broadcast.").format(amount)
         else:

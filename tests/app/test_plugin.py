@@ -66,7 +66,7 @@ def test_a_wallet_that_is_loaded_while_the_loop_lists_the_wallets_stops_neither(
         loaded = daemon.load_wallet(wallet.storage.get_path(), None)
     assert answered.wait(2 * LONG)
     assert got == [True]
-    plugin.start_wallet_now(loaded)
+    run(plugin.started(loaded))
     sessions = plugin.sessions_of(loaded)
     assert sessions is not None
     daemon.stop_wallet(loaded.storage.get_path())

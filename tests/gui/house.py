@@ -149,6 +149,7 @@ class House:
         window.resize(1024, 700)
         window.show_receive_tab()
         self.settle()
+        self.until(lambda: window not in self.plugin._coming, "starting the sessions")
         wallet._up_to_date = True  # Electrum said otherwise while it was opening
         if (sessions := self.plugin.sessions_of(wallet)) is not None:
             assert sessions.electrum.is_current()

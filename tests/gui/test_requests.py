@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from electrum.gui.qt.request_list import ROLE_KEY
 from electrum.invoices import Request
-from PyQt6.QtWidgets import QMenu
+from electrum.wallet import Abstract_Wallet
+from PyQt6.QtCore import QEvent
+from PyQt6.QtGui import QHelpEvent
+from PyQt6.QtWidgets import QMenu, QToolTip
 
-from payjoin_plugin.gui import requests as marks
+from payjoin_plugin.session.log import decode_log
 from tests.gui.house import House, Resident, press
-from tests.wallet.wallets import PASSWORD
+from tests.gui.many import with_held_payments
+from tests.wallet.wallets import PASSWORD, make_wallet
 
 
 def row_of(shop: Resident, request_id: str) -> int:
@@ -34,8 +41,15 @@ def choose(shop: Resident, request_id: str, words: str) -> None:
 
 
 def tooltip(shop: Resident, request_id: str) -> str:
-    columns = shop.tab.request_list.Columns
-    return str(shop.tab.request_list.std_model.item(row_of(shop, request_id), columns.STATUS).toolTip())
+    """What Qt shows when the mouse rests on a request."""
+    view = shop.tab.request_list
+    index = view.proxy.mapFromSource(view.std_model.index(row_of(shop, request_id), view.Columns.STATUS))
+    view.scrollTo(index)
+    place = view.visualRect(index).center()
+    QToolTip.hideText()
+    asks = QHelpEvent(QEvent.Type.ToolTip, place, view.viewport().mapToGlobal(place))
+    shop.house.gui.app.sendEvent(view.viewport(), asks)
+    return QToolTip.text()
 
 
 def test_a_payjoin_is_a_property_of_the_request(house: House) -> None:
@@ -92,7 +106,7 @@ def test_a_fault_of_ours_does_not_keep_expired_requests_from_being_deleted(
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setattr(Request, "has_expired", lambda _request: True)
-    monkeypatch.setattr(marks, "view_of", failing)
+    monkeypatch.setattr(shop.sessions.originals, "unseen", failing)
     assert shop.wallet.delete_expired_requests() == [request_id]
 
 
@@ -106,6 +120,50 @@ def test_a_tooltip_follows_the_chain_after_the_end(house: House) -> None:
     house.until(lambda: "was not broadcast" in tooltip(shop, request_id))
     offer.pay_plainly(shop)
     house.until(lambda: tooltip(shop, request_id) == "Payjoin: Aborted. Paid by the sender's own payment.")
+
+
+def test_the_list_replays_no_session_of_its_rows(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    wallet = with_held_payments(house, 5, aborted=True)
+    replayed = set[str]()
+
+    def counted(log: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            replayed.add(log["events"][0]["request_id"])
+        return decode_log(log, **kwargs)
+
+    monkeypatch.setattr("payjoin_plugin.app.ledger.decode_log", counted)
+    shop = house.move_in(wallet)
+    house.config.BTC_AMOUNTS_DECIMAL_POINT = 5
+    try:
+        shop.parts._refresh()
+        shop.tab.request_list.update()
+        asked = house.answers(press("&No"))
+        shop.tab.request_list.delete_requests([request.get_id() for request in wallet.get_unpaid_requests()])
+        assert "5 of these requests hold signed payments of 1.0001 mBTC" in asked[0].text
+    finally:
+        house.config.BTC_AMOUNTS_DECIMAL_POINT = 8
+    assert len(replayed) <= 1, "the one that the receive tab shows"
+    (request, *_) = wallet.get_unpaid_requests()
+    assert "was not broadcast" in tooltip(shop, request.get_id())
+
+
+def test_the_window_does_not_wait_for_its_sessions(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, may_start = house.plugin.started, threading.Event()
+
+    async def slow(wallet: Abstract_Wallet) -> None:
+        await asyncio.to_thread(may_start.wait)
+        await started(wallet)
+
+    monkeypatch.setattr(house.plugin, "started", slow)
+    wallets = [make_wallet(tmp_path, name, on_disk=True) for name in ("patient", "hasty")]
+    patient, hasty = [house.gui._create_window_for_wallet(wallet) for wallet in wallets]
+    assert house.plugin.parts_of(patient) is None
+    house.close_window(hasty)
+    may_start.set()
+    house.until(lambda: house.plugin.parts_of(patient) is not None)
+    assert house.plugin.parts_of(hasty) is None
 
 
 def test_the_history_tells_amounts_in_the_unit_of_now(house: House) -> None:
