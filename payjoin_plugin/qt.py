@@ -12,6 +12,7 @@ from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
 from .gui.bridge import Bridge
+from .gui.questions import Questions
 from .gui.removal import Removal
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
@@ -36,7 +37,8 @@ class Plugin(PayjoinPlugin):
         self._parts: dict[ElectrumWindow, WindowParts] = {}
         self._coming: dict[ElectrumWindow, Bridge] = {}
         """The windows whose wallet's sessions are being started."""
-        self._removal = Removal(self)
+        self._questions = Questions()
+        self._removal = Removal(self, self._questions)
 
     @cached_property
     def icon(self) -> QIcon:
@@ -104,10 +106,11 @@ class Plugin(PayjoinPlugin):
         """Show them. `window`: Electrum's dialog of this plugin."""
         from .gui.settings import SettingsDialog  # noqa: PLC0415  # only when it is opened: see PayjoinPlugin
 
-        SettingsDialog(window, self.config, self.services).exec()
+        self._questions.run(SettingsDialog(window, self.config, self.services))
 
     def on_close(self) -> None:
         """Take everything down, since the plugin is being removed."""
+        self._questions.close()
         for window in list(self._coming):
             self._stay_out(window)
         for parts in self._parts.values():

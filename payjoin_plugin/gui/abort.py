@@ -77,11 +77,6 @@ class AbortDialog(WindowModalDialog):
         if not self._is_saving:
             super().reject()
 
-    def leave(self) -> None:
-        """Close in any case: the window goes, and nobody will call us any more."""
-        self._is_saving = False
-        self.reject()
-
     def succeeded(self) -> None:
         """The abort is on disk."""
         self._is_saving = False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..app.sessions import WalletSessions
     from .bridge import Bridge
+    from .questions import Questions
 
 
 class Deeds(QObject):
@@ -29,6 +30,7 @@ class Deeds(QObject):
         window: ElectrumWindow,
         sessions: WalletSessions,
         bridge: Bridge,
+        questions: Questions,
         *,
         details: Callable[[str], None],
         changed: Callable[[], None],
@@ -36,6 +38,7 @@ class Deeds(QObject):
         """`details(session_id)` opens the sessions window; `changed()` repaints what shows sessions."""
         super().__init__(window)
         self._window, self._sessions, self._bridge = window, sessions, bridge
+        self.questions = questions
         self.show_details, self._changed = details, changed
         self.foreseen: dict[str, Share] = {}
         """What answering would add and cost, by session, as far as it was asked for."""
@@ -71,7 +74,7 @@ class Deeds(QObject):
         )
         self._aborting.append(dialog)
         try:
-            dialog.exec()
+            self.questions.run(dialog)
         finally:
             self._aborting.remove(dialog)
 
@@ -79,11 +82,6 @@ class Deeds(QObject):
         """A session may have moved on under an open question."""
         for dialog in self._aborting:
             dialog.refresh()
-
-    def close(self) -> None:
-        """Close the open questions."""
-        for dialog in list(self._aborting):
-            dialog.leave()
 
     def _abort(self, dialog: AbortDialog, *, session_id: str) -> None:
         def done(_: None) -> None:
@@ -129,7 +127,7 @@ class Deeds(QObject):
             "The sender's coins were spent elsewhere. If you answer, one of your coins is shown to them, and the "
             "payment may never come. Answer all the same?"
         )
-        if self._window.question(question, title=_("Answer all the same")):
+        if self.questions.ask(self._window, question, _("Answer all the same")):
             self._answer_with_password(session_id)
 
     def broadcast(self, session_id: str) -> None:
@@ -144,7 +142,7 @@ class Deeds(QObject):
             self._window.config.format_fee_rate(held.fee_rate * 1000),
             short_txid(held.txid),
         )
-        if self._window.question(said, title=_("Broadcast original payment")):
+        if self.questions.ask(self._window, said, _("Broadcast original payment")):
             self._broadcast(session_id)
 
     def broadcast_again(self, session_id: str) -> None:
@@ -162,7 +160,7 @@ class Deeds(QObject):
         """Remove a payjoin that the network dropped from the history."""
         txid = view_of(self._sessions, session_id).payjoin_txid
         question = _("Remove the dropped transaction from your history? The request counts as unpaid again.")
-        if txid and self._window.question(question, title=_("Remove transaction")):
+        if txid and self.questions.ask(self._window, question, _("Remove transaction")):
             self._sessions.wallet.adb.remove_transaction(txid)
             self._sessions.wallet.save_db()
             self._window.need_update.set()
@@ -230,7 +228,7 @@ class Deeds(QObject):
         )
         if self._agreed.get(session_id, share) != share:
             question = _("The coin or the fee has changed since you agreed.") + "\n\n" + question
-        if self._window.question(question, title=_("Answer the sender")):
+        if self.questions.ask(self._window, question, _("Answer the sender")):
             self._agreed[session_id] = share
             self._answer_with_password(session_id, share)
 
@@ -258,20 +256,7 @@ class Deeds(QObject):
         self._window.show_error(sentence)
 
     def _password(self) -> str | None:
-        """Ask until the password is right or the user gives up."""
-        while True:
-            password: str | None = self._window.password_dialog(
-                msg=_("A sender is waiting. Your password signs this one answer."),
-                parent=self._window.top_level_window(),
-            )
-            if password is None:
-                return None
-            try:
-                self._sessions.wallet.check_password(password)
-            except Exception as error:  # noqa: BLE001  # Electrum's own dialogs do the same: its text is for the user
-                self._window.show_error(str(error))
-            else:
-                return password
+        return self.questions.password(self._window, _("A sender is waiting. Your password signs this one answer."))
 
     def _broadcast(self, session_id: str) -> None:
         def done(_txid: str) -> None:

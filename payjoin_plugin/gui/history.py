@@ -9,6 +9,7 @@ has none: decoration and tooltip of the description. (The description is the req
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from electrum.gui.qt.history_list import HistoryColumns
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
     from electrum.transaction import Transaction
 
+    from .questions import Questions
+
 ROLES = (Qt.ItemDataRole.DecorationRole, Qt.ItemDataRole.ToolTipRole)
 
 
 class HistoryMarks:
     """The rows of one window's history."""
 
-    def __init__(self, window: ElectrumWindow, finder: Finder, icon: QIcon) -> None:
+    def __init__(self, window: ElectrumWindow, finder: Finder, icon: QIcon, questions: Questions) -> None:
         self._window, self._finder, self._icon = window, finder, icon
+        self._ask = partial(questions.ask, window)
         self._known: dict[tuple[str, int, str], str | None] = {}
         """What is said of a transaction at a height, in a unit of amounts; None of one that is no payjoin."""
 
@@ -80,11 +84,11 @@ class HistoryMarks:
             "what pays you for change: it may give it another address, and your request would count as unpaid. To "
             "speed the payjoin up, send its coin to yourself with a high fee instead.\n\nGo on all the same?"
         )
-        return not self._finder.is_payjoin(tx) or self._window.question(question, title=_("Increase fee"))
+        return not self._finder.is_payjoin(tx) or self._ask(question, _("Increase fee"))
 
     def _may_cancel(self, tx: Transaction) -> bool:
         question = _(
             "This payjoin pays you. To cancel it is to spend your own coin in it elsewhere: the payjoin is dead then, "
             "and you are not paid by it.\n\nCancel it all the same?"
         )
-        return not self._finder.is_payjoin(tx) or self._window.question(question, title=_("Cancel (double-spend)"))
+        return not self._finder.is_payjoin(tx) or self._ask(question, _("Cancel (double-spend)"))

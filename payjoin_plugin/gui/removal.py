@@ -15,6 +15,7 @@ from electrum.i18n import _
 from PyQt6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ..app.plugin import AtStake, PayjoinPlugin
+from .questions import Questions
 from .wraps import Wraps, own_fault
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Removal:
     """Stands before *Remove* in Tools, Plugins. Electrum offers *Disable* only for plugins that it came with."""
 
-    def __init__(self, plugin: PayjoinPlugin) -> None:
-        self._plugin = plugin
+    def __init__(self, plugin: PayjoinPlugin, questions: Questions) -> None:
+        self._plugin, self._questions = plugin, questions
         self._wraps = Wraps()
         self._wraps.around(PluginsDialog, "uninstall_plugin", self._uninstall)
 
@@ -38,8 +39,10 @@ class Removal:
         if name == self._plugin.name:
             with own_fault("the removal"):
                 stake = self._plugin.at_stake()
-        if (stake.sessions or stake.payments) and not RemovalDialog(dialog, stake, self._plugin.config).exec():
-            return
+        if stake.sessions or stake.payments:
+            warning = RemovalDialog(dialog, stake, self._plugin.config)
+            if not self._questions.run(warning):
+                return
         # Electrum has a question of its own: nothing is ended before that was answered, too.
         self._plugin.ends_sessions = stake.sessions > 0
         try:

@@ -95,13 +95,13 @@ class RequestMarks(QObject):
 
     def _may_delete(self, request_ids: Iterable[str]) -> bool:
         held = self._held(request_ids)
-        return not held or self._window.question(self._warning(held), title=_("Delete requests"))
+        return not held or self._deeds.questions.ask(self._window, self._warning(held), _("Delete requests"))
 
     def _delete_expired(self, original: object) -> list[str]:
         with own_fault("delete_expired_requests"):
             unpaid = self._sessions.wallet.get_unpaid_requests()
             held = self._held(request.get_id() for request in unpaid if request.has_expired())
-            if held and not self._window.question(self._warning(held), title=_("Delete expired requests")):
+            if held and not self._deeds.questions.ask(self._window, self._warning(held), _("Delete expired requests")):
                 return []
         return original()  # type: ignore[operator]  # Electrum's method
 

@@ -291,7 +291,7 @@ class SessionsWindow(QDialog):
         )
         box.addWidget(tick)
         box.addLayout(Buttons(CancelButton(dialog), OkButton(dialog, _("Save…"))))
-        if not dialog.exec():
+        if not self._deeds.questions.run(dialog):
             return
         file_name = getSaveFileName(
             parent=self,

@@ -17,6 +17,7 @@ from .coins import CoinMarks
 from .deeds import Deeds
 from .history import HistoryMarks
 from .notices import Notices
+from .questions import Questions
 from .receive import StatusPanel, Toggle
 from .requests import RequestMarks
 from .wraps import Wraps, own_fault
@@ -49,13 +50,21 @@ class WindowParts(QObject, QtEventListener):
         self._wraps = Wraps()
         self._window_of_sessions: SessionsWindow | None = None
         self._icon, self._show_settings = icon, show_settings
-        self.deeds = Deeds(window, sessions, self.bridge, details=self.show_sessions, changed=self._refresh_soon)
+        self._questions = Questions()
+        self.deeds = Deeds(
+            window,
+            sessions,
+            self.bridge,
+            self._questions,
+            details=self.show_sessions,
+            changed=self._refresh_soon,
+        )
         self.toggle = Toggle(window, sessions, self.bridge)
         self.panel = StatusPanel(window, sessions, self.deeds)
         self.requests = RequestMarks(window, sessions, self.deeds, icon)
         self.coins = CoinMarks(window, sessions, self.show_sessions)
         self.finder = Finder(sessions)
-        self.history = HistoryMarks(window, self.finder, icon)
+        self.history = HistoryMarks(window, self.finder, icon, self._questions)
         self.notices = Notices(window, sessions, self.finder)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -75,6 +84,7 @@ class WindowParts(QObject, QtEventListener):
         """Take everything out: no widget, menu, wrapper or timer stays."""
         self.unregister_callbacks()
         self._soon.stop()
+        self._questions.close()
         self.bridge.close()
         self._wraps.remove()
         self.window.wallet_menu.removeAction(self._menu_action)
@@ -88,7 +98,6 @@ class WindowParts(QObject, QtEventListener):
             self.history.remove()
         self.panel.remove()
         self.toggle.remove()
-        self.deeds.close()
         self.deeds.deleteLater()
         self.deleteLater()
 
