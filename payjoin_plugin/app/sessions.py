@@ -316,6 +316,10 @@ class WalletSessions(Logger):
             await self.abort(session.id)
         await self.store.flush()
 
+    def asks_first(self) -> bool:
+        """Tell whether the user wants to see coin and cost before each answer."""
+        return self._services.settings.ask_before_contributing
+
     def answer(self, session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
         """Take the user's word to answer now: with what they `agreed` to give, or else whatever it is.
 

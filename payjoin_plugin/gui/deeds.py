@@ -99,6 +99,9 @@ class Deeds(QObject):
 
     def unlock(self, session_id: str) -> None:
         """Ask for the password by Electrum's own dialog, and answer with it."""
+        if self._sessions.asks_first() and session_id not in self._agreed:  # turned on since it began to wait
+            self.answer(session_id)
+            return
         password = self._password()
         if password is not None:
             self._answer(session_id, password, self._agreed.get(session_id))

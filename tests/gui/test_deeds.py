@@ -12,6 +12,7 @@ from payjoin_plugin.app.view import Share, foreseen_share, view_of
 from payjoin_plugin.session.events import Closed, Failure
 from payjoin_plugin.session.status import Waiting
 from tests.gui.house import House, Offer, Resident, press
+from tests.gui.test_abort import waiting_for_password
 from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
 
 ASK = "plugins.payjoin.ask_before_contributing"
@@ -318,3 +319,16 @@ def test_an_expired_request_says_so_and_offers_what_is_held(house: House) -> Non
     shop.sessions.settling.refusals[session_id] = "server busy"
     shop.parts._refresh()
     assert shop.line == "Expired. Their payment is ready.\nIt was refused, and is tried again: server busy"
+
+
+def test_who_wants_to_be_asked_meanwhile_is_asked_before_the_password(house: House) -> None:
+    shop, session_id = waiting_for_password(house)
+    house.config.set_key(ASK, value=True, save=False)
+    asked = house.answers(press("&No"))
+    shop.parts.deeds.unlock(session_id)
+    house.until(lambda: asked)
+    assert asked[0].text.startswith("Answer with your coin")
+    asked = house.answers(press("&Yes"), press("OK", password=PASSWORD))
+    shop.parts.deeds.unlock(session_id)
+    house.until(lambda: shop.line.startswith("Answered"))
+    assert [dialog.title for dialog in asked] == ["Answer the sender", "Enter Password"]
