@@ -209,14 +209,15 @@ class Finder:
             for view in self._paid_to_by(tx)
         )
 
-    def _paid_to_by(self, tx: Transaction) -> Iterator[View]:
-        """Return the sessions to whose addresses `tx` pays."""
+    def paid_to_by(self, tx: Transaction) -> list[str]:
+        """Return the sessions to whose addresses `tx` pays, whatever became of them."""
         if self._sessions.store.unreadable is not None or tx.txid() is None:
-            return
+            return []
         self._look_for_new_ones()
-        for txout in tx.outputs():
-            for session_id in self._by_address.get(txout.address, ()):
-                yield view_of(self._sessions, session_id)
+        return [session_id for txout in tx.outputs() for session_id in self._by_address.get(txout.address, ())]
+
+    def _paid_to_by(self, tx: Transaction) -> Iterator[View]:
+        return (view_of(self._sessions, session_id) for session_id in self.paid_to_by(tx))
 
     def _look_for_new_ones(self) -> None:
         for session_id in self._sessions.store.session_ids():

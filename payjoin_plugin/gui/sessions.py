@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,9 @@ class SessionsWindow(QDialog):
         self.resize(1000, 520)
         self._wanted: str | None = None
         self._was_open: set[str] = set()
+        self._moved: set[str] = set()
+        """Sessions to whose addresses something was paid since the last look."""
+        self._was_current = sessions.electrum.is_current()
         self._has_loaded = False
 
         self.show_box = QComboBox()
@@ -113,13 +116,21 @@ class SessionsWindow(QDialog):
         if self._has_loaded:
             self._select_wanted()
 
+    def look_at(self, session_ids: Iterable[str]) -> None:
+        """Look at these, too, the next time: the chain has news of them."""
+        self._moved.update(session_ids)
+
     def refresh(self) -> None:
-        """Look again at what is or was open."""
+        """Look again at what is or was open, and at what the chain has news of."""
         if not self._has_loaded:
             return
+        if (is_current := self._sessions.electrum.is_current()) is not self._was_current:
+            self._was_current = is_current  # until then, what had paid and is not seen counts as paid
+            self._bridge.run(asyncio.to_thread(self._rows), self._loaded_again)
+        moved, self._moved = self._moved, set()
         is_open = set(self._sessions.ledger.open)
         is_shown = {self.detail.session_id} if self.detail.session_id is not None else set()
-        self.model.put(row_of(self._sessions, session_id) for session_id in is_open | self._was_open | is_shown)
+        self.model.put(row_of(self._sessions, session_id) for session_id in is_open | self._was_open | is_shown | moved)
         self._was_open = is_open
         self._show_or_explain()
         self._keep_selection()
@@ -189,10 +200,10 @@ class SessionsWindow(QDialog):
     # Loading: the ends of each log, on another thread
 
     def _load(self) -> None:
-        def load() -> list[Row]:
-            return [row_of(self._sessions, session_id) for session_id in self._sessions.store.session_ids()]
+        self._bridge.run(asyncio.to_thread(self._rows), self._loaded, self._not_loaded)
 
-        self._bridge.run(asyncio.to_thread(load), self._loaded, self._not_loaded)
+    def _rows(self) -> list[Row]:
+        return [row_of(self._sessions, session_id) for session_id in self._sessions.store.session_ids()]
 
     def _loaded(self, rows: list[Row]) -> None:
         if sip.isdeleted(self):
@@ -205,6 +216,10 @@ class SessionsWindow(QDialog):
         self._choose()
         self._show_or_explain()
         self._select_wanted()
+
+    def _loaded_again(self, rows: list[Row]) -> None:
+        if not sip.isdeleted(self):
+            self.model.put(rows)
 
     def _not_loaded(self, sentence: str) -> None:
         if sip.isdeleted(self):

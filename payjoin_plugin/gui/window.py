@@ -23,7 +23,9 @@ from .requests import RequestMarks
 from .wraps import Wraps, own_fault
 
 if TYPE_CHECKING:
+    from electrum.address_synchronizer import AddressSynchronizer
     from electrum.gui.qt.main_window import ElectrumWindow
+    from electrum.transaction import Transaction
     from electrum.wallet import Abstract_Wallet
 
     from ..app.sessions import WalletSessions
@@ -139,6 +141,27 @@ class WindowParts(QObject, QtEventListener):
     def on_event_status(self, *_args: object) -> None:
         """The connection came or went."""
         self._refresh_soon()
+
+    @qt_event_listener
+    def on_event_adb_added_tx(self, adb: AddressSynchronizer, _txid: str, tx: Transaction) -> None:
+        """A transaction came."""
+        self._look_at_paid_by(adb, tx)
+
+    @qt_event_listener
+    def on_event_adb_removed_tx(self, adb: AddressSynchronizer, _txid: str, tx: Transaction | None) -> None:
+        """A transaction went."""
+        self._look_at_paid_by(adb, tx)
+
+    @qt_event_listener
+    def on_event_adb_tx_height_changed(self, adb: AddressSynchronizer, txid: str, _old: int, _new: int) -> None:
+        """A transaction moved between local, mempool and block."""
+        self._look_at_paid_by(adb, adb.get_transaction(txid))
+
+    def _look_at_paid_by(self, adb: AddressSynchronizer, tx: Transaction | None) -> None:
+        """What ended long ago may be paid after all, or no more."""
+        if adb is self.sessions.wallet.adb and tx is not None and self._window_of_sessions is not None:
+            self._window_of_sessions.look_at(self.finder.paid_to_by(tx))
+            self._refresh_soon()
 
     def _forget_sessions_window(self) -> None:
         self._window_of_sessions = None

@@ -272,6 +272,45 @@ def test_a_dropped_payment_is_not_listed_as_paid(house: House) -> None:
     assert status_shown(window) == ("Dropped", "NOT_PAID")
 
 
+def statuses(window: Any) -> set[str]:
+    model = window.model
+    return {model.data(model.index(row, Column.STATUS)) for row in range(model.rowCount())}
+
+
+def test_what_ended_long_ago_follows_the_chain_though_another_one_is_selected(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    ended = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    shop.sessions.ledger.record(shop.sessions.ledger.open[ended], Closed(Abort()))
+    window = open_window(shop, shop.session_of(shop.request(70_000)))
+    window.show_box.setCurrentText("All")
+    house.until(lambda: statuses(window) == {"Aborted", "Waiting"})
+    transaction = offer.complete(shop)
+    house.until(lambda: statuses(window) == {"Paid by payjoin", "Waiting"})
+    shop.wallet.adb.remove_transaction(transaction.txid())
+    house.until(lambda: statuses(window) == {"Aborted", "Waiting"})
+
+
+def test_what_had_paid_counts_as_dropped_once_the_wallet_is_current(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    transaction = offer.complete(shop)
+    house.until(lambda: shop.line.startswith("Paid"))
+    monkeypatch.setattr(shop.sessions.electrum, "is_current", lambda: False)
+    shop.wallet.adb.remove_transaction(transaction.txid())
+    window = open_window(shop, shop.session_of(shop.request(70_000)))
+    window.show_box.setCurrentText("All")
+    assert statuses(window) == {"Paid by payjoin", "Waiting"}
+    monkeypatch.undo()
+    shop.parts._refresh()
+    house.until(lambda: statuses(window) == {"Dropped", "Waiting"})
+
+
 def test_a_wait_for_a_coin_is_named_so(house: House) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     session_id = shop.session_of(shop.request())
