@@ -320,6 +320,10 @@ class WalletSessions(Logger):
         """Tell whether the user wants to see coin and cost before each answer."""
         return self._services.settings.ask_before_contributing
 
+    def broadcasts_by_itself(self) -> bool:
+        """Tell whether the sender's own payment is broadcast without the user's word, where it is due."""
+        return self._services.settings.broadcast_original_by_itself
+
     def answer(self, session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
         """Take the user's word to answer now: with what they `agreed` to give, or else whatever it is.
 

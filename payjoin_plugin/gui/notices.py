@@ -5,14 +5,16 @@ Electrum rings for every new transaction of the wallet. Where that is a payjoin,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
 
-from ..app.view import Finder, View
+from ..app.view import Finder, View, head_of, view_of
 from ..app.visible import PaidBy
-from ..session.status import Waiting
+from ..errors import UnreadableLog
+from ..session.status import Status, Waiting
 from .wraps import own_fault
 
 if TYPE_CHECKING:
@@ -30,13 +32,24 @@ class Notices:
         self._window, self._sessions = window, sessions
         self._finder = finder
         self._waiting: dict[str, Waiting] = {}
+        self._spent: set[str] = set()
+        """Sessions whose sender's coins went elsewhere, as of the last look."""
+        self._left: set[str] = set()
+        """Payments (txid) that were said to wait for the user."""
+        self._paid: set[str] = set()
+        """Sessions that were said to be paid."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Stand around the sentences that the wallet makes of new transactions."""
         wraps.around(self._sessions.wallet, "get_user_notifications_for_new_txns", self._in_our_words)
 
     def look(self) -> None:
-        """Ring for the sessions that began to wait for the user."""
+        """Ring for what began to need the user: once for each turn."""
+        self._look_who_waits()
+        self._look_what_was_spent()
+        self._look_what_is_left()
+
+    def _look_who_waits(self) -> None:
         waiting = {
             session_id: runner.waiting
             for session_id, runner in list(self._sessions.live.runners.items())
@@ -47,6 +60,29 @@ class Notices:
                 self._window.notify(said)
         self._waiting = waiting
 
+    def _look_what_was_spent(self) -> None:
+        """Where nothing was answered yet, the session waits, and that rings."""
+        seen = set(self._sessions.double_spends.seen)
+        for session_id in seen - self._spent:
+            view = view_of(self._sessions, session_id)
+            if view.is_active and view.answered:
+                self._window.notify(_("You have answered a sender whose coins were then spent elsewhere."))
+        self._spent = seen
+
+    def _look_what_is_left(self) -> None:
+        left = _left_to_user(self._sessions)
+        if not (new := left.keys() - self._left):
+            return
+        self._left |= new
+        amount = self._window.config.format_amount_and_units(sum(left[txid] for txid in new))
+        self._window.notify(
+            _("A sender's own payment of {} is ready. You are paid when you broadcast it.").format(amount)
+            if len(new) == 1
+            else _("{} senders' own payments, {} in all, are ready. You are paid when you broadcast them.").format(
+                len(new), amount
+            )
+        )
+
     def _in_our_words(
         self, original: Callable[[Sequence[Transaction]], list[str]], txns: Sequence[Transaction]
     ) -> list[str]:
@@ -54,13 +90,25 @@ class Notices:
         for tx in txns:
             said = None
             with own_fault("a notification"):
-                view = self._finder.settled_by(tx)
-                said = self._said(view) if view is not None else None
+                said = self._words_for(tx)
             if said is None:
                 others.append(tx)
-            else:
+            elif said:
                 ours.append(said)
         return [*ours, *(original(others) if others else ())]
+
+    def _words_for(self, tx: Transaction) -> str | None:
+        """Return our sentence; an empty one where nothing is to be said, None where Electrum's own is right."""
+        view = self._finder.settled_by(tx)
+        if view is None:
+            # Electrum hands over also what was replaced meanwhile: the original, where the payjoin has come.
+            is_gone = self._sessions.wallet.adb.get_tx_height(tx.txid()).is_local_like()
+            return "" if is_gone and self._finder.paid_to_by(tx) else None
+        said = self._said(view)
+        if said is not None and view.session_id in self._paid:
+            return ""
+        self._paid.add(view.session_id)
+        return said
 
     def _said(self, view: View) -> str | None:
         amounts = self._window.config.format_amount_and_units
@@ -75,5 +123,30 @@ def _needs_you(reason: Waiting) -> str | None:
     return {
         Waiting.LOCKED: _("A sender is waiting: unlock the wallet to answer."),
         Waiting.NEEDS_APPROVAL: _("A sender is waiting for your answer."),
+        Waiting.NO_COIN: _("A sender is waiting until a coin of yours is free."),
         Waiting.DOUBLE_SPEND: _("The sender's coins were spent elsewhere; your answer was held back."),
     }.get(reason)
+
+
+def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
+    """Return the senders' payments (txid, sat) that are due and that the settings leave to the user to broadcast.
+
+    Not those of an aborted session: the user has decided.
+    """
+    if sessions.broadcasts_by_itself() or not sessions.electrum.is_current():
+        return {}
+    kept = sessions.originals.kept()
+    unseen = sessions.originals.unseen()
+    return {
+        txid: paid_sat
+        for txid, paid_sat in unseen.items()
+        if not kept[txid].aborted and _is_due(sessions, kept[txid].session_id)
+    }
+
+
+def _is_due(sessions: WalletSessions, session_id: str) -> bool:
+    try:
+        head = head_of(sessions, session_id)
+    except UnreadableLog:
+        return True
+    return head.status is Status.FAILED or head.created.expires_at <= int(time.time())

@@ -1,0 +1,65 @@
+"""One notice for each turn that needs or interests the user, and one for a payment."""
+
+from __future__ import annotations
+
+from electrum.transaction import Transaction
+
+from tests.gui.house import House, Offer, Resident
+from tests.gui.test_deeds import spend_elsewhere
+
+PREFIX = "plugins.payjoin."
+
+
+def answered(house: House) -> tuple[Resident, Offer]:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    return shop, offer
+
+
+def said_of(shop: Resident, *txns: Transaction) -> list[str]:
+    """What Electrum rings for transactions that it has collected."""
+    said: list[str] = shop.wallet.get_user_notifications_for_new_txns(list(txns))
+    return said
+
+
+def test_what_was_replaced_rings_no_more(house: House) -> None:
+    shop, offer = answered(house)
+    original, payjoin = offer.pay_plainly(shop), offer.complete(shop)
+    (said,) = said_of(shop, original, payjoin)
+    assert said.startswith("Paid by payjoin: ")
+
+
+def test_a_payment_that_takes_anothers_place_rings_no_second_time(house: House) -> None:
+    shop, offer = answered(house)
+    assert said_of(shop, offer.pay_plainly(shop)) == ["The sender's own payment was broadcast: 0.001 BTC."]
+    assert said_of(shop, offer.complete(shop)) == []
+
+
+def test_who_waits_for_a_coin_is_told_of(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    shop.window.set_frozen_state_of_coins(shop.wallet.get_utxos(), freeze=True)
+    house.sender().offer(shop)
+    house.until(lambda: house.rung)
+    assert house.rung == ["A sender is waiting until a coin of yours is free."]
+
+
+def test_a_payment_that_is_left_to_the_user_is_told_of_once(house: House) -> None:
+    house.config.set_key(PREFIX + "broadcast_original_by_itself", value=False, save=False)
+    house.config.set_key(PREFIX + "max_receiver_fee_sat", value=0, save=False)
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    house.sender().offer(shop)
+    house.until(lambda: house.rung)
+    shop.parts._refresh()
+    assert house.rung == ["A sender's own payment of 0.001 BTC is ready. You are paid when you broadcast it."]
+
+
+def test_coins_that_are_spent_elsewhere_after_the_answer_are_told_of_once(house: House) -> None:
+    shop, offer = answered(house)
+    spend_elsewhere(house, offer)
+    house.until(lambda: house.rung)
+    shop.parts._refresh()
+    assert house.rung == ["You have answered a sender whose coins were then spent elsewhere."]
