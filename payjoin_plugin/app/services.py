@@ -19,7 +19,7 @@ from ..client.directory import KeyCache, Relays, same_operator
 from ..client.keeper import KeyKeeper
 from ..client.transport import Connections, HttpTransport, Route
 from ..client.turns import Turns
-from ..errors import NotSent, PayjoinError
+from ..errors import NotSent, PayjoinError, Unreachable
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -102,10 +102,21 @@ class Services(EventListener):
         try:
             reached = await transport.probe(relay, directory)
         except PayjoinError as error:
-            return {"works": False, "reason": str(error)}
+            return {"works": False, "reason": f"{_what_failed(error)} ({error})"}
         finally:
             await transport.close()
         return {"works": True, "seconds": round(reached.keys_seconds + reached.answer_seconds, 3)}
+
+
+def _what_failed(error: PayjoinError) -> str:
+    """Say in the user's language what the transport says, for who looks into it, in one only."""
+    match error:
+        case NotSent():
+            return _("cannot be reached")
+        case Unreachable():
+            return _("does not answer")
+        case _:
+            return _("answers wrongly")
 
 
 def is_useless(relay: str, directories: list[str]) -> bool:

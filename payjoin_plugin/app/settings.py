@@ -10,6 +10,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from electrum.i18n import _
+
 from ..errors import DecodeError, UserError
 from ..wire.uri import check_service_url
 
@@ -25,22 +27,38 @@ DAY = 24 * 3600
 """Seconds."""
 
 
-def _number(what: str, low: float, high: float, unit: str) -> Callable[[object], float]:
+BOUNDS = {
+    "session_lifetime": (60, 7 * DAY),
+    "minimum_amount": (0, 100_000_000),
+    "max_receiver_fee_rate": (1, 1000),
+    "max_receiver_fee_sat": (0, 1_000_000),
+    "open_polls": (10, 1000),
+}
+"""The least and the most, in the unit of the setting."""
+
+
+def _number(what: str, unit: Callable[[], str]) -> Callable[[object], float]:
+    low, high = BOUNDS[what]
+
     def check(value: object) -> float:
         if isinstance(value, Decimal):  # what Electrum's `setconfig` makes of a fraction, and cannot store
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise UserError(f"{what} must be a number from {low:,} to {high:,} {unit}, not {value!r}")
+            said = _("{} must be a number from {} to {} {}, not {}")
+            raise UserError(said.format(what, f"{low:,}", f"{high:,}", unit(), repr(value)))
         return value
 
     return check
 
 
-def _whole(what: str, low: int, high: int, unit: str) -> Callable[[object], int]:
+def _whole(what: str, unit: Callable[[], str]) -> Callable[[object], int]:
+    low, high = BOUNDS[what]
+
     def check(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             shown = str(value) if isinstance(value, Decimal) else repr(value)
-            raise UserError(f"{what} must be a whole number from {low:,} to {high:,} {unit}, not {shown}")
+            said = _("{} must be a whole number from {} to {} {}, not {}")
+            raise UserError(said.format(what, f"{low:,}", f"{high:,}", unit(), shown))
         return value
 
     return check
@@ -49,7 +67,7 @@ def _whole(what: str, low: int, high: int, unit: str) -> Callable[[object], int]
 def _switch(what: str) -> Callable[[object], bool]:
     def check(value: object) -> bool:
         if not isinstance(value, bool):
-            raise UserError(f"{what} must be true or false, not {value!r}")
+            raise UserError(_("{} must be true or false, not {}").format(what, repr(value)))
         return value
 
     return check
@@ -58,13 +76,32 @@ def _switch(what: str) -> Callable[[object], bool]:
 def _urls(what: str) -> Callable[[object], list[str]]:
     def check(value: object) -> list[str]:
         if not isinstance(value, (list, tuple)) or not value or not all(isinstance(url, str) for url in value):
-            raise UserError(f'{what} must be a JSON list of at least one address, such as ["https://server.example"]')
+            said = _("{} must be a JSON list of at least one address, such as {}")
+            raise UserError(said.format(what, '["https://server.example"]'))
         try:
             return [check_service_url(url) for url in value]
         except DecodeError as error:
-            raise UserError(f"{what}: {error}") from error
+            raise UserError(f"{what}: {url_fault(str(error))}") from error
 
     return check
+
+
+def url_fault(said: str) -> str:
+    """Return what `check_service_url` says of an address in the user's language: wire/ knows only one."""
+    return {
+        "give only the scheme, the host and the port of a server, such as https://payjo.in": _(
+            "give only the scheme, the host and the port of a server, such as https://payjo.in"
+        ),
+        "a URL is made of printable ASCII characters": _("a URL is made of printable ASCII characters"),
+        "a URL must start with https:// or http://": _("a URL must start with https:// or http://"),
+        "a URL with a user name is not accepted": _("a URL with a user name is not accepted"),
+        "a URL without a proper host name": _("a URL without a proper host name"),
+        "a URL with a wrong IPv6 address": _("a URL with a wrong IPv6 address"),
+        "a URL with a port out of range": _("a URL with a port out of range"),
+        "http is accepted for .onion and for this machine only; use https": _(
+            "http is accepted for .onion and for this machine only; use https"
+        ),
+    }.get(said, said)
 
 
 CHECKS: dict[str, Callable[[object], Any]] = {
@@ -72,11 +109,11 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "ohttp_relays": _urls("ohttp_relays"),
     "offer_in_window": _switch("offer_in_window"),
     "offer_in_commands": _switch("offer_in_commands"),
-    "session_lifetime": _whole("session_lifetime", 60, 7 * DAY, "seconds"),
-    "minimum_amount": _whole("minimum_amount", 0, 100_000_000, "sat"),
-    "max_receiver_fee_rate": _number("max_receiver_fee_rate", 1, 1000, "sat/vB (or null: automatic)"),
-    "max_receiver_fee_sat": _whole("max_receiver_fee_sat", 0, 1_000_000, "sat"),
-    "open_polls": _whole("open_polls", 10, 1000, "polls"),
+    "session_lifetime": _whole("session_lifetime", lambda: _("seconds")),
+    "minimum_amount": _whole("minimum_amount", lambda: _("sat")),
+    "max_receiver_fee_rate": _number("max_receiver_fee_rate", lambda: _("sat/vB (or null: automatic)")),
+    "max_receiver_fee_sat": _whole("max_receiver_fee_sat", lambda: _("sat")),
+    "open_polls": _whole("open_polls", lambda: _("polls")),
     "accept_v1_senders": _switch("accept_v1_senders"),
     "ask_before_contributing": _switch("ask_before_contributing"),
     "broadcast_original_by_itself": _switch("broadcast_original_by_itself"),

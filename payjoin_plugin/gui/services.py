@@ -95,7 +95,7 @@ class ServiceList(QWidget):
         try:
             (url,) = checked(self._name, [text.strip()])
         except UserError as error:
-            return self._refuse(str(error).removeprefix(f"{self._name}: "))
+            return self._refuse(refusal(self._name, error))
         if url in self.urls():
             return self._refuse(_("It is in the list already."))
         if (reason := self._check(url)) is not None:
@@ -219,6 +219,12 @@ class ServiceLists(QWidget):
         if is_useless(relay, self.directories.urls()):
             return _("Refused: the operator of your directory runs this relay too, and would see who asks for what.")
         return None
+
+
+def refusal(name: str, error: Exception) -> str:
+    """Return why a setting was refused, as a sentence beside its field: without the name that commands have for it."""
+    said = str(error).removeprefix(f"{name}: ")
+    return said[:1].upper() + said[1:]
 
 
 def _words(result: dict[str, Any]) -> str:

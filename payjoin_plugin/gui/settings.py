@@ -27,7 +27,7 @@ from PyQt6.QtWidgets import (
 from ..app.settings import PREFIX
 from .bridge import Bridge
 from .labels import KeyHelpLabel
-from .services import ServiceList, ServiceLists
+from .services import ServiceList, ServiceLists, refusal
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
@@ -170,8 +170,8 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
                 if value != self._kept[name]:
                     self._config.cv.from_key(PREFIX + name).set(value)
                     self._kept[name] = value
-        except UserFacingException as refusal:
-            self._refuse(str(refusal))
+        except UserFacingException as error:
+            self._refuse(refusal(name, error))
             return
         super().accept()
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from payjoin_plugin.app import settings
+
 PACKAGE = Path(__file__).parents[2] / "payjoin_plugin"
 FILES = sorted(
     [
         *(PACKAGE / "gui").glob("*.py"),
-        *(PACKAGE / "app" / f"{name}.py" for name in "offering settling originals view".split()),
+        *(PACKAGE / "app" / f"{name}.py" for name in "offering settling originals view settings services".split()),
     ]
 )
 """Those that a window shows."""
@@ -21,6 +23,11 @@ WORDS = re.compile(r"[A-Za-z]{2,}[ …].*[A-Za-z]|[A-Z][a-z]+")
 """A sentence, or a word with a capital."""
 NOT_READ = {"getLogger", "get_logger", "own_fault", "exception", "error", "warning", "info", "debug", "AssertionError"}
 """Functions whose text goes to the log file."""
+
+
+def is_of(value: ast.expr, key: ast.expr) -> bool:
+    """Whether `value` is `key` through `_()`."""
+    return ast.unparse(value) == f"_({ast.unparse(key)})"
 
 
 def untranslated(source: str) -> Iterator[str]:
@@ -31,6 +38,8 @@ def untranslated(source: str) -> Iterator[str]:
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name == "_" or name in NOT_READ:
                 fine |= set(ast.walk(node))
+            case ast.Dict():  # the untranslated sentence, beside its translation
+                fine |= {key for key, value in zip(node.keys, node.values, strict=True) if key and is_of(value, key)}
             case ast.Expr(value=ast.Constant()):
                 fine.add(node.value)  # a docstring
             case ast.Assert(msg=ast.expr() as message):
@@ -74,3 +83,22 @@ def test_a_sentence_that_cannot_be_translated_is_seen() -> None:
 def test_html_is_seen() -> None:
     assert list(read_as_html("label.setTextFormat(Qt.TextFormat.RichText)")) == ["RichText"]
     assert list(read_as_html("window.show_error(text, rich_text=True)")) == ["rich_text"]
+
+
+def test_each_fault_of_an_address_can_be_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_", lambda text: f"translated: {text}")
+    checking = {"check_service_url", "_split_url", "_host_and_port", "_origin"}
+    tree = ast.parse((PACKAGE / "wire" / "uri.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in checking]
+    assert {function.name for function in functions} == checking
+    faults = {
+        str(call.args[0].value)
+        for function in functions
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "DecodeError"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(faults) == 8
+    assert [fault for fault in faults if not settings.url_fault(fault).startswith("translated")] == []
