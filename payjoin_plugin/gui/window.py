@@ -9,7 +9,7 @@ from electrum.gui.common_qt.util import QtEventListener, qt_event_listener
 from electrum.i18n import _
 from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QIcon
-from PyQt6.QtWidgets import QMenu, QWidget
+from PyQt6.QtWidgets import QWidget
 
 from ..app.view import Finder
 from .bridge import Bridge
@@ -113,10 +113,6 @@ class WindowParts(QObject, QtEventListener):
             )
             self._window_of_sessions.finished.connect(self._forget_sessions_window)
         self._window_of_sessions.show_session(session_id)
-
-    def add_request_menu(self, menu: QMenu, request_id: str) -> None:
-        """Add our part to the menu of a request."""
-        self.requests.add_menu(menu, request_id)
 
     # Electrum's bus
 
