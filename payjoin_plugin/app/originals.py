@@ -18,6 +18,7 @@ from electrum.transaction import Transaction
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
 from ..wallet.spenders import Spender, spenders_of
+from ..wallet.kept import ORIGINALS_KEY
 from ..wallet.watching import arrived_sat, confirmations, request_paid
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ class Originals(Logger):
         One that cannot be read is left out, and stays where it is.
         """
         return {one.session_id: one for one in self._store.originals() if self._parsed(one) is not None}
+
+    def may_be_mined(self, txid: str) -> bool:
+        """Tell whether a payment is kept, and no block spends its coins, by the server's last word.
+
+        The others are not looked at: a screen asks for each of hundreds.
+        """
+        return txid not in self._spent and txid in self._wallet.db.get(ORIGINALS_KEY, {})
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""

@@ -82,6 +82,8 @@ class View:
     unchecked: bool = False
     """An original came, and nobody knows whether it is a payment."""
     held: Payment | None = None
+    is_kept: bool = False
+    """What is held has not been settled by a block: it may be mined yet."""
     share: Share | None = None
     answered: bool = False
     """The sender may have our answer: they can still complete it."""
@@ -106,7 +108,7 @@ class View:
     @property
     def can_broadcast(self) -> bool:
         """Whether broadcasting the sender's own payment makes sense: it is held, and nothing of it is visible."""
-        return self.held is not None and self.paid_by is None
+        return self.held is not None and self.is_kept and self.paid_by is None
 
 
 def view_of_request(sessions: WalletSessions, request_id: str) -> View | None:
@@ -139,11 +141,12 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         created_at=session.records[0].at,
         expires_at=created.expires_at,
         unchecked=isinstance(open_state(session.state), CheckingOriginal),
-        held=_held(session),
+        held=(held := _held(session)),
+        is_kept=held is not None and sessions.originals.may_be_mined(held.txid),
         share=_share(session),
         answered=isinstance(session.state, (PostingProposal, ProposalPosted)),
         answered_elsewhere=runner is not None and runner.answered_elsewhere,
-        double_spent=session_id in sessions.double_spends.seen,
+        double_spent=session_id in sessions.double_spends.seen or _is_spent_elsewhere(session),
         is_current=sessions.electrum.is_current(),
         paid_by=kind,
         paid_txid=paid_txid,
@@ -248,6 +251,12 @@ def _held(session: ReceiverSession) -> Payment | None:
     vouts = open_state(session.state).accepted.payment_vouts  # type: ignore[union-attr]  # held: so accepted
     payment_sat = sum(int(outputs[vout].value) for vout in vouts)
     return Payment(original.txid, payment_sat, original.fee_sat, original.fee_sat * 4 / original.weight)
+
+
+def _is_spent_elsewhere(session: ReceiverSession) -> bool:
+    """Tell whether the log ends with it: a block has the sender's coins in a transaction that does not pay for it."""
+    outcome = session.state.outcome if isinstance(session.state, SessionClosed) else None
+    return isinstance(outcome, Unrecognized) and not outcome.pays_request
 
 
 def _share(session: ReceiverSession) -> Share | None:

@@ -119,6 +119,8 @@ class RequestMarks(QObject):
             said = _("{} of these requests hold signed payments of {} that were not broadcast.").format(
                 len(held), amount
             )
+        if any(view.double_spent for view in held):
+            said += " " + _("The sender's coins were spent elsewhere: it may never be mined.")
         return (
             said
             + "\n\n"

@@ -126,7 +126,11 @@ def _paid_without_payjoin(view: View, config: SimpleConfig) -> Line:
         return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
     if view.paid_by is not None or _is_unknown(view):
         return Line(_("Paid, without payjoin."), (Act.SHOW,) if view.paid_txid else ())
-    return Line(_("The payment was dropped by the network."), (Act.BROADCAST,) if view.can_broadcast else ())
+    return Line(_("The payment was dropped by the network."), _to_broadcast(view))
+
+
+def _to_broadcast(view: View) -> tuple[Act, ...]:
+    return (Act.BROADCAST,) if view.can_broadcast else ()
 
 
 def _active(view: View, config: SimpleConfig, foreseen: Share | None) -> Line:
@@ -207,9 +211,11 @@ def _paid_by_payjoin(view: View, config: SimpleConfig) -> str:
 
 
 def _failed(view: View) -> Line:
-    failed = _("The payjoin failed.")
-    if view.fault is not None:
-        failed = _("The payjoin failed: {}.").format(fault_words(view.fault))
+    is_spent = view.double_spent and view.paid_by is None
+    reason = fault_words(view.fault) if view.fault is not None else ""
+    if is_spent:
+        reason = _("the sender's coins were spent elsewhere")
+    failed = _("The payjoin failed: {}.").format(reason) if reason else _("The payjoin failed.")
     if view.paid_by is not None:
         paid = {
             PaidBy.PAYJOIN: _("The sender completed it all the same: paid."),
@@ -217,9 +223,9 @@ def _failed(view: View) -> Line:
             PaidBy.OTHER: _("Paid, without payjoin."),
         }[view.paid_by]
         return Line(failed + " " + paid, (Act.SHOW,))
-    if view.held is not None:
-        return Line(failed + " " + _("Their payment without payjoin is ready."), (Act.BROADCAST,))
-    return Line(failed, (Act.NEW_REQUEST,))
+    if view.can_broadcast and not is_spent:
+        failed += " " + _("Their payment without payjoin is ready.")
+    return Line(failed, _to_broadcast(view) or (Act.NEW_REQUEST,))
 
 
 def _aborted(view: View) -> Line:
@@ -232,7 +238,9 @@ def _aborted(view: View) -> Line:
             return Line(_("Paid, without payjoin."), (Act.SHOW,))
         case PaidBy.OTHER:
             return Line(_("Aborted. Paid, without payjoin."), (Act.SHOW,))
-        case None if view.held is not None:
+        case None if view.double_spent:
+            return Line(_("Payjoin aborted. The sender's coins were spent elsewhere."), _to_broadcast(view))
+        case None if view.can_broadcast:
             return Line(_("Payjoin aborted. The sender's own payment was not broadcast."), (Act.BROADCAST,))
         case None if view.unchecked:
             text = _("Payjoin aborted. The sender's own payment was not checked. The address can still be paid.")
@@ -253,7 +261,9 @@ def _expired(view: View) -> Line:
             return Line(_("Expired. The sender's own payment was broadcast instead."), (Act.SHOW,))
         case PaidBy.OTHER:
             return Line(_("Expired. Paid, without payjoin."), (Act.SHOW,))
-        case None if view.held is not None:
+        case None if view.double_spent:
+            return Line(_("Expired. The sender's coins were spent elsewhere."), _to_broadcast(view))
+        case None if view.can_broadcast:
             return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
         case None if view.unchecked:
             return Line(_("Expired. The sender's payment came, but could not be checked in time."))

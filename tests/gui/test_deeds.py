@@ -11,8 +11,11 @@ from electrum.transaction import Transaction
 from payjoin_plugin.app.view import Share, foreseen_share, view_of
 from payjoin_plugin.session.events import Closed, Failure
 from payjoin_plugin.session.status import Waiting
+from tests.app.test_settling import BLOCK, BlockOf
 from tests.gui.house import House, Offer, Resident, press
 from tests.gui.test_abort import waiting_for_password
+from tests.gui.test_requests import menu_of
+from tests.gui.test_sessions_window import open_window
 from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
 
 ASK = "plugins.payjoin.ask_before_contributing"
@@ -37,13 +40,28 @@ def drop(shop: Resident, tx: Transaction) -> None:
     shop.house.until(lambda: shop.line == "The payjoin was dropped by the network.")
 
 
-def spend_elsewhere(house: House, offer: Offer) -> None:
-    """The sender's coins go elsewhere, and the Electrum server tells who watches."""
+def spend_elsewhere(house: House, offer: Offer, *, height: int = 0) -> Transaction:
+    """The sender's coins go elsewhere, in the mempool or in a block, and the Electrum server tells who watches."""
     sender = offer.sender.wallet
-    house.chain.add(Transaction(pay(sender, sender.get_receiving_addresses()[1], 60_000).serialize()))
+    tx = Transaction(pay(sender, sender.get_receiving_addresses()[1], 60_000).serialize())
+    house.chain.add(tx, height=height)
     session = house.network.interfaces["main"].session
     assert session is not None
     session.notify()
+    return tx
+
+
+def confirm_elsewhere(house: House, offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block takes it, and the server proves that."""
+
+    async def proof(_txid: str, height: int) -> dict[str, Any]:
+        return {"merkle": [], "pos": 0, "block_height": height}
+
+    monkeypatch.setattr(house.network, "get_merkle_for_transaction", proof, raising=False)
+    sender = offer.sender.wallet
+    txid = Transaction(pay(sender, sender.get_receiving_addresses()[1], 60_000).serialize()).txid()
+    monkeypatch.setattr(house.network, "blockchain", lambda: BlockOf(txid))
+    assert spend_elsewhere(house, offer, height=BLOCK).txid() == txid
 
 
 # A payjoin that the network dropped
@@ -127,6 +145,36 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
     house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
     assert "one of your coins is shown to them, and the payment may never come" in asked[0].text
     offer.answer()
+
+
+def test_a_payment_that_can_never_be_mined_is_offered_nowhere(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, offer = double_spent(house)
+    confirm_elsewhere(house, offer, monkeypatch)
+    house.until(lambda: shop.line == "The payjoin failed: the sender's coins were spent elsewhere.")
+    assert shop.buttons == ["Abort payjoin", "Details", "New request"]
+    request_id = shop.tab.request_list.get_current_key()
+    assert menu_of(shop, request_id) == {"Abort payjoin": False, "Payjoin details": True}
+    window = open_window(shop, shop.session_of(request_id))
+    assert window.detail.line.text() == shop.line
+    assert not window.detail.buttons["broadcast"].isEnabled()
+    shop.tab.request_list.delete_requests([request_id])
+    assert shop.wallet.get_request(request_id) is None, "it asked though nothing can be broadcast"
+
+
+def test_what_was_double_spent_and_aborted_is_no_payment_that_waits(house: House) -> None:
+    shop, _ = double_spent(house)
+    house.answers(press("Abort payjoin", tick=False))
+    shop.press("Abort payjoin")
+    said = "Payjoin aborted. The sender's coins were spent elsewhere."
+    house.until(lambda: shop.line == said and "Broadcast it…" in shop.buttons)
+    request_id = shop.tab.request_list.get_current_key()
+    asked = house.answers(press("&No"))
+    shop.tab.request_list.delete_requests([request_id])
+    assert "The sender's coins were spent elsewhere: it may never be mined." in asked[0].text
+    (kept,) = shop.sessions.originals.kept().values()
+    shop.sessions.store.drop_original(kept.txid)  # as when the double spend is deep in the chain
+    shop.parts._refresh()
+    assert (shop.line, shop.buttons) == (said, ["Abort payjoin", "Details"])
 
 
 # Answers

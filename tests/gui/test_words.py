@@ -27,7 +27,8 @@ def line(folder: Path, status: Status, **known: Any) -> tuple[str, tuple[Act, ..
 
 def test_what_paid_without_payjoin_and_was_dropped_is_not_called_paid(tmp_path: Path) -> None:
     status = Status.PAID_WITHOUT_PAYJOIN
-    assert line(tmp_path, status, held=HELD) == (DROPPED, (Act.BROADCAST,))
+    assert line(tmp_path, status, held=HELD, is_kept=True) == (DROPPED, (Act.BROADCAST,))
+    assert line(tmp_path, status, held=HELD) == (DROPPED, ())
     assert line(tmp_path, status) == (DROPPED, ())
     paid = "Paid, without payjoin."
     assert line(tmp_path, status, held=HELD, paid_by=PaidBy.OTHER, paid_txid="00") == (paid, (Act.SHOW,))
@@ -73,7 +74,7 @@ def test_what_was_declined_is_not_called_aborted(tmp_path: Path) -> None:
     assert line(tmp_path, Status.ABORTED, declined=True) == ("Without payjoin, as you chose.", ())
     paid = line(tmp_path, Status.ABORTED, declined=True, paid_by=PaidBy.OTHER, paid_txid="00")
     assert paid == ("Paid, without payjoin.", (Act.SHOW,))
-    held, acts = line(tmp_path, Status.ABORTED, declined=True, held=HELD)
+    held, acts = line(tmp_path, Status.ABORTED, declined=True, held=HELD, is_kept=True)
     assert (held, acts) == ("Payjoin aborted. The sender's own payment was not broadcast.", (Act.BROADCAST,))
 
 
@@ -97,3 +98,13 @@ def test_that_nothing_was_answered_is_said_before_the_answer_was_signed(
 ) -> None:
     held_back = {"stage": Stage.WAITING_FOR_WALLET, "waiting": Waiting.DOUBLE_SPEND, "answered": answered}
     assert line(tmp_path, Status.ACTIVE, **held_back)[0] == said
+
+
+def test_a_double_spend_is_named_wherever_it_may_be_the_end(tmp_path: Path) -> None:
+    spent = {"held": HELD, "double_spent": True}
+    expired = "Expired. The sender's coins were spent elsewhere."
+    assert line(tmp_path, Status.EXPIRED, **spent) == (expired, ())
+    assert line(tmp_path, Status.EXPIRED, is_kept=True, **spent) == (expired, (Act.BROADCAST,))
+    failed = "The payjoin failed: the sender's coins were spent elsewhere."
+    assert line(tmp_path, Status.FAILED, is_kept=True, **spent) == (failed, (Act.BROADCAST,))
+    assert line(tmp_path, Status.FAILED, **spent) == (failed, (Act.NEW_REQUEST,))
