@@ -26,8 +26,8 @@ class AbortDialog(WindowModalDialog):
         """`look()` returns the session as it is now; `abort(dialog)` begins, and leads to `succeeded` or `failed`."""
         super().__init__(parent, _("Abort payjoin"))
         self.setMinimumWidth(440)
-        self.question = WWLabel("")
-        self.broadcast = QCheckBox()
+        self.question, self.payment = WWLabel(""), WWLabel("")
+        self.broadcast = QCheckBox(_("Broadcast it"))
         self.note = WWLabel(_("Whichever is mined counts; both pay you."))
         self.trouble = WWLabel("")
         self.trouble.setTextFormat(Qt.TextFormat.PlainText)
@@ -42,7 +42,7 @@ class AbortDialog(WindowModalDialog):
         self._has_begun = self._is_saving = False
 
         box = QVBoxLayout(self)
-        for widget in (self.question, self.broadcast, self.note, self.trouble):
+        for widget in (self.question, self.payment, self.broadcast, self.note, self.trouble):
             box.addWidget(widget)
         box.addStretch(1)
         box.addLayout(Buttons(self.keep, self.abort))
@@ -59,18 +59,20 @@ class AbortDialog(WindowModalDialog):
             return
         view = self._look()
         reason = why_no_abort(view)
-        tick = _tick(view, self._config) if reason is None and view.can_broadcast else ""
-        says = (reason or _consequences(view, self._config), tick, reason)
+        payment = _payment(view, self._config) if reason is None and view.can_broadcast else ""
+        says = (reason or _consequences(view, self._config), payment, reason)
         if says == self._shown:
             return
         self._shown = says
         self.question.setText(says[0])
-        self.broadcast.setText(tick)
-        self.broadcast.setChecked(bool(tick) and not view.answered)
-        self.broadcast.setVisible(bool(tick))
-        self.note.setVisible(bool(tick) and view.answered)
+        self.payment.setText(payment)
+        self.broadcast.setChecked(bool(payment) and not view.answered and not view.double_spent)
+        for widget in (self.payment, self.broadcast):
+            widget.setVisible(bool(payment))
+        self.note.setVisible(bool(payment) and view.answered and not view.double_spent)
         self.keep.setText(_("Keep waiting") if reason is None else _("Close"))
         self.abort.setEnabled(reason is None)
+        self.adjustSize()
 
     def reject(self) -> None:
         """Close, by the button, Esc or the window's own X; not while nobody knows yet whether it is aborted."""
@@ -87,6 +89,7 @@ class AbortDialog(WindowModalDialog):
         self._is_saving = False
         self.trouble.setText(sentence)
         self.trouble.setVisible(True)
+        self.adjustSize()
         self.keep.setText(_("Close"))
         self.keep.setEnabled(True)
 
@@ -102,12 +105,21 @@ class AbortDialog(WindowModalDialog):
 
 
 def _consequences(view: View, config: SimpleConfig) -> str:
+    if view.answered and view.double_spent:
+        return _(
+            "Your answer is with the sender already, but their coins were spent elsewhere: it may come to nothing. "
+            "Aborting stops the waiting."
+        )
     if view.answered:
         return _(
             "Your answer is with the sender already: they can still complete it, and you are paid then too. "
             "Aborting stops the waiting."
         )
-    if view.held is not None:
+    if view.double_spent:
+        return _(
+            "The sender will get no answer. Their coins were spent elsewhere: their payment to you may never be mined."
+        )
+    if view.can_broadcast and view.held is not None:
         amount = config.format_amount_and_units(view.held.payment_sat)
         return _("The sender has signed a payment of {} to you. You can receive it now, without payjoin.").format(
             amount
@@ -115,15 +127,10 @@ def _consequences(view: View, config: SimpleConfig) -> str:
     return _("The sender will get no answer. The address stays valid: it can still be paid without payjoin.")
 
 
-def _tick(view: View, config: SimpleConfig) -> str:
+def _payment(view: View, config: SimpleConfig) -> str:
+    """Return what the tick is about."""
     if view.held is None:
         return ""
-    return (
-        _("Broadcast it (fee {}, {}, {})").format(
-            sat(view.held.fee_sat), config.format_fee_rate(view.held.fee_rate * 1000), short_txid(view.held.txid)
-        )
-        if not view.answered
-        else _("Broadcast the sender's own payment (fee {}, {}, {})").format(
-            sat(view.held.fee_sat), config.format_fee_rate(view.held.fee_rate * 1000), short_txid(view.held.txid)
-        )
+    return _("The sender's own payment: fee {}, {}, transaction {}.").format(
+        sat(view.held.fee_sat), config.format_fee_rate(view.held.fee_rate * 1000), short_txid(view.held.txid)
     )

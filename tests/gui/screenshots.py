@@ -243,6 +243,9 @@ def locked(house: House, camera: Camera) -> None:
     camera.take("receive-ask", asking.window)
     camera.take_dialog("answer", lambda: ask(house, asking))
     session = asking.sessions.ledger.open[asking.session_of(request_id)]
+    asking.sessions.double_spends.seen.add(session.id)
+    camera.take_dialog("abort-double-spent", lambda: asking.press("Abort payjoin"))
+    asking.sessions.double_spends.seen.clear()
     asking.sessions.ledger.record(session, RefusedOriginal(Fault.COSTS_TOO_MUCH, "{}"))
     end(asking, request_id, Closed(Failure()))
     camera.take("receive-failed-held", asking.window)

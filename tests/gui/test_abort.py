@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from electrum import i18n
+from electrum.gui.qt.util import WWLabel
 from electrum.util import get_asyncio_loop
 from electrum.wallet import Abstract_Wallet
 from PyQt6 import sip
@@ -19,6 +21,8 @@ from payjoin_plugin.gui.abort import AbortDialog
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.log import decode_log
 from tests.gui.house import House, Resident, press
+from tests.gui.screenshots import Longer
+from tests.gui.test_deeds import double_spent, spend_elsewhere
 from tests.mailroom.faults import Hold
 from tests.wallet.wallets import PASSWORD, plugin_storage, reopen
 
@@ -83,7 +87,8 @@ def test_with_the_senders_payment_in_hand_it_is_broadcast_instead(house: House) 
     house.until(lambda: house.network.broadcast)
     assert house.network.broadcast == [original.txid]
     assert "The sender has signed a payment of 0.001 BTC to you." in asked[0].text
-    assert f"fee 300 sat, 2.1 sat/vbyte, {original.txid[:4]}…{original.txid[-2:]}" in asked[0].text
+    txid = f"{original.txid[:4]}…{original.txid[-2:]}"
+    assert f"The sender's own payment: fee 300 sat, 2.1 sat/vbyte, transaction {txid}." in asked[0].texts
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
 
 
@@ -113,6 +118,35 @@ def test_after_the_answer_it_says_that_the_sender_may_still_complete_it(house: H
     assert house.network.broadcast == [], "the tick is off by default then"
     offer.complete(shop)
     house.until(lambda: shop.line == "Aborted, but the sender completed it: paid.")
+
+
+def test_with_a_double_spend_no_payment_is_promised(house: House) -> None:
+    shop, _ = double_spent(house)
+    asked = house.answers(press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    house.until(lambda: "Payjoin aborted" in shop.line)
+    assert asked[0].texts[0] == (
+        "The sender will get no answer. Their coins were spent elsewhere: their payment to you may never be mined."
+    )
+    assert asked[0].texts[-1] == "Broadcast it"
+    house.settle(0.3)
+    assert house.network.broadcast == [], "the tick is off by default then"
+
+
+def test_a_double_spend_after_the_answer_is_said(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    spend_elsewhere(house, offer)
+    house.until(lambda: "spent elsewhere" in shop.line)
+    asked = house.answers(press("Keep waiting"))
+    shop.press("Abort payjoin")
+    assert asked[0].texts[0] == (
+        "Your answer is with the sender already, but their coins were spent elsewhere: it may come to nothing. "
+        "Aborting stops the waiting."
+    )
+    assert "both pay you" not in asked[0].text
 
 
 def test_an_abort_that_cannot_be_saved_says_so_in_the_dialog(house: House) -> None:
@@ -203,7 +237,7 @@ def test_an_answer_that_leaves_under_the_question_changes_it(house: House) -> No
     def when_it_is_answered(dialog: Any) -> None:
         house.sender().offer(shop)
         house.until(lambda: "they can still complete it" in dialog.question.text())
-        assert dialog.broadcast.text().startswith("Broadcast the sender's own payment (fee")
+        assert dialog.payment.text().startswith("The sender's own payment: fee")
         assert not dialog.broadcast.isHidden()
         assert not dialog.note.isHidden()
         assert not dialog.broadcast.isChecked()
@@ -213,6 +247,28 @@ def test_an_answer_that_leaves_under_the_question_changes_it(house: House) -> No
     shop.press("Abort payjoin")
     house.until(lambda: "aborted" in shop.line)
     assert house.network.broadcast == []
+
+
+def test_all_that_it_says_has_room_in_whatever_language(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    monkeypatch.setattr(i18n, "_language", Longer())
+    cut: list[str] = []
+
+    def when_it_is_answered(dialog: Any) -> None:
+        house.sender().offer(shop)
+        house.until(lambda: not dialog.note.isHidden())
+        house.settle(0.1)
+        labels = [label for label in dialog.findChildren(WWLabel) if label.isVisible()]
+        cut.extend(label.text() for label in labels if label.height() < label.heightForWidth(label.width()))
+        if dialog.broadcast.width() < dialog.broadcast.sizeHint().width():
+            cut.append(dialog.broadcast.text())
+        assert len(labels) == 3
+        press("Keep waiting")(dialog)
+
+    house.answers(when_it_is_answered)
+    shop.parts.panel.buttons[0].click()
+    assert cut == []
 
 
 def test_the_tick_to_broadcast_does_not_survive_an_answer(house: House) -> None:
