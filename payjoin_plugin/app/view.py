@@ -72,6 +72,8 @@ class View:
     fault: Fault | None = None
     trouble: str | None = None
     """What is being tried again, as a sentence."""
+    refused: bool = False
+    """It is the sender's own payment, and the sentence is as long as the network's reason."""
     request_id: str = ""
     declined: bool = False
     """The user wants the request without payjoin: its session ended as aborted."""
@@ -133,7 +135,8 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=_refusal(sessions, session) or _trouble(runner),
+        trouble=(refusal := _refusal(sessions, session)) or _trouble(runner),
+        refused=refusal is not None,
         request_id=created.request_id,
         declined=sessions.store.is_declined(created.request_id),
         address=created.address,

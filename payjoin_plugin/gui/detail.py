@@ -14,7 +14,7 @@ from PyQt6.QtWidgets import QGridLayout, QPlainTextEdit, QPushButton, QVBoxLayou
 
 from ..app.view import View, view_of
 from .labels import LineLabel, one_line
-from .words import Act, act_words, line_of, sat, why_no_abort
+from .words import Act, act_words, line_of, notes_of, sat, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -35,8 +35,8 @@ class DetailPane(QWidget):
         font.setBold(True)
         self.title.setFont(font)
         self.address = LineLabel()
-        self.line, self.money = WWLabel(""), WWLabel("")
-        for label in (self.line, self.money):
+        self.line, self.notes, self.money = WWLabel(""), WWLabel(""), WWLabel("")
+        for label in (self.line, self.notes, self.money):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self.timeline = QPlainTextEdit()
         self.timeline.setReadOnly(True)
@@ -58,7 +58,7 @@ class DetailPane(QWidget):
             grid.addWidget(button, *divmod(number, 2))
         box = QVBoxLayout(self)
         box.setContentsMargins(8, 0, 0, 0)
-        for widget in (self.title, self.address, self.line, self.money):
+        for widget in (self.title, self.address, self.line, self.notes, self.money):
             box.addWidget(widget)
         box.addWidget(self.timeline, 1)
         box.addLayout(grid)
@@ -76,7 +76,7 @@ class DetailPane(QWidget):
         self.session_id = None
         for label in (self.title, self.address):
             label.say("")
-        for text in (self.line, self.money):
+        for text in (self.line, self.notes, self.money):
             text.setText("")
         self.timeline.setPlainText("")
         self.refresh()
@@ -95,12 +95,13 @@ class DetailPane(QWidget):
         self.title.say(" · ".join(part for part in (one_line(name, 30), amount) if part))
         self.address.say(view.address)
         self.line.setText(line.said(max(0, (view.expires_at or 0) - int(time.time()))))
-        self.money.setText(self._money(view))
-        self.money.setVisible(bool(self.money.text()))
+        for label, text in ((self.notes, "\n".join(notes_of(view))), (self.money, self._money(view))):
+            label.setText(text)
+            label.setVisible(bool(text))
         row = self._sessions.report.row_with_events(view.session_id, self._window.config.format_amount_and_units)
-        text = "\n".join(f"{_clock(event['at'])}  {event['detail']}" for event in row["events"])
-        if text != self.timeline.toPlainText():
-            self.timeline.setPlainText(text)
+        told = "\n".join(f"{_clock(event['at'])}  {event['detail']}" for event in row["events"])
+        if told != self.timeline.toPlainText():
+            self.timeline.setPlainText(told)
         self._show_buttons(view, line.acts)
 
     def _money(self, view: View) -> str:

@@ -214,7 +214,7 @@ class StatusPanel(QWidget):
         if view is not None and view.offers and view.request_id in self._upgraded:
             self._notes.append(_("The link offers payjoin now: copy it again."))
         if view is not None and view.trouble and (view.is_active or view.can_broadcast):
-            self._notes.append(view.trouble)
+            self._notes.append(_("It was refused, and is tried again: see Details.") if view.refused else view.trouble)
         self._acts = () if view is None else (Act.ABORT, Act.DETAILS, *line.acts)
         for number, button in enumerate(self.buttons):
             button.setVisible(number < len(self._acts))

@@ -273,6 +273,14 @@ def _expired(view: View) -> Line:
             assert_never(unreachable)
 
 
+def notes_of(view: View) -> list[str]:
+    """Return what else is to be said while it is not decided: a double spend, and what is being tried again."""
+    if not view.is_active and not view.can_broadcast:
+        return []
+    spent = _("The sender's coins are spent by another transaction as well: only one of the two can be mined.")
+    return [note for note in (spent if view.double_spent else None, view.trouble) if note is not None]
+
+
 @cache
 def short_status(status: Status, stage: Stage | None) -> str:
     """Return a session's state as one or two words for a list."""

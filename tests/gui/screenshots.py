@@ -55,6 +55,11 @@ LINES: dict[str, dict[str, Any]] = {
         "stage": Stage.WAITING_FOR_SENDER,
         "trouble": "The payjoin service cannot be reached; trying again.",
     },
+    "refused": {
+        "status": Status.EXPIRED,
+        "refused": True,
+        "trouble": "It was refused, and is tried again: min relay fee not met",
+    },
     "on-its-way": {"stage": Stage.WAITING_FOR_BROADCAST, "paid_by": PaidBy.PAYJOIN},
     "dropped": {"status": Status.COMPLETED, "payjoin_kept": True},
     "dropped-and-removed": {"status": Status.COMPLETED},
@@ -72,6 +77,12 @@ LINES: dict[str, dict[str, Any]] = {
     "unreadable-newer": {"status": Status.UNREADABLE, "newer": True},
 }
 """The lines that no picture of a real turn has, and how their view differs from that of an answered session."""
+
+REFUSAL = (
+    "The server returned an error when broadcasting the transaction. Consider trying to connect to a different server, "
+    "or updating Electrum. Your transaction was not accepted: min relay fee not met"
+)
+"""What Electrum says of a payment that the network does not take."""
 
 
 class Camera:
@@ -234,6 +245,12 @@ def locked(house: House, camera: Camera) -> None:
     camera.take_dialog("remove", lambda: RemovalDialog(shop.window, stake, house.config).exec())
     end(shop, request_id, Closed(Abort()))
     camera.take("receive-aborted-held", shop.window)
+    shop.sessions.settling.refusals[next(iter(shop.sessions.originals.kept()))] = REFUSAL
+    shop.parts.show_sessions(shop.session_of(request_id))
+    house.until(lambda: shop.parts._window_of_sessions._has_loaded)
+    camera.take("sessions-refused", shop.parts._window_of_sessions)
+    shop.parts._window_of_sessions.close()
+    shop.sessions.settling.refusals.clear()
     camera.take_dialog("broadcast", lambda: shop.press("Broadcast it…"))
     house.config.set_key("plugins.payjoin.ask_before_contributing", value=True, save=False)
     asking = house.open("asking", 5_000_000).with_keys()

@@ -22,7 +22,6 @@ from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.log import decode_log
 from tests.gui.house import House, Resident, press
 from tests.gui.screenshots import Longer
-from tests.gui.test_deeds import double_spent, spend_elsewhere
 from tests.mailroom.faults import Hold
 from tests.wallet.wallets import PASSWORD, plugin_storage, reopen
 
@@ -118,35 +117,6 @@ def test_after_the_answer_it_says_that_the_sender_may_still_complete_it(house: H
     assert house.network.broadcast == [], "the tick is off by default then"
     offer.complete(shop)
     house.until(lambda: shop.line == "Aborted, but the sender completed it: paid.")
-
-
-def test_with_a_double_spend_no_payment_is_promised(house: House) -> None:
-    shop, _ = double_spent(house)
-    asked = house.answers(press("Abort payjoin"))
-    shop.press("Abort payjoin")
-    house.until(lambda: "Payjoin aborted" in shop.line)
-    assert asked[0].texts[0] == (
-        "The sender will get no answer. Their coins were spent elsewhere: their payment to you may never be mined."
-    )
-    assert asked[0].texts[-1] == "Broadcast it"
-    house.settle(0.3)
-    assert house.network.broadcast == [], "the tick is off by default then"
-
-
-def test_a_double_spend_after_the_answer_is_said(house: House) -> None:
-    shop = house.open("shop", 5_000_000).with_keys()
-    shop.request()
-    offer = house.sender().offer(shop)
-    house.until(lambda: shop.line.startswith("Answered"))
-    spend_elsewhere(house, offer)
-    house.until(lambda: "spent elsewhere" in shop.line)
-    asked = house.answers(press("Keep waiting"))
-    shop.press("Abort payjoin")
-    assert asked[0].texts[0] == (
-        "Your answer is with the sender already, but their coins were spent elsewhere: it may come to nothing. "
-        "Aborting stops the waiting."
-    )
-    assert "both pay you" not in asked[0].text
 
 
 def test_an_abort_that_cannot_be_saved_says_so_in_the_dialog(house: House) -> None:

@@ -6,7 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from electrum.interface import TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
+from PyQt6.QtCore import Qt
+from PyQt6.QtTest import QTest
 
 from payjoin_plugin.app.view import Share, foreseen_share, view_of
 from payjoin_plugin.session.events import Closed, Failure
@@ -159,6 +162,35 @@ def test_a_payment_that_can_never_be_mined_is_offered_nowhere(house: House, monk
     assert not window.detail.buttons["broadcast"].isEnabled()
     shop.tab.request_list.delete_requests([request_id])
     assert shop.wallet.get_request(request_id) is None, "it asked though nothing can be broadcast"
+
+
+def test_with_a_double_spend_no_payment_is_promised(house: House) -> None:
+    shop, _ = double_spent(house)
+    asked = house.answers(press("Abort payjoin"))
+    shop.press("Abort payjoin")
+    house.until(lambda: "Payjoin aborted" in shop.line)
+    assert asked[0].texts[0] == (
+        "The sender will get no answer. Their coins were spent elsewhere: their payment to you may never be mined."
+    )
+    assert asked[0].texts[-1] == "Broadcast it"
+    house.settle(0.3)
+    assert house.network.broadcast == [], "the tick is off by default then"
+
+
+def test_a_double_spend_after_the_answer_is_said(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    spend_elsewhere(house, offer)
+    house.until(lambda: "spent elsewhere" in shop.line)
+    asked = house.answers(press("Keep waiting"))
+    shop.press("Abort payjoin")
+    assert asked[0].texts[0] == (
+        "Your answer is with the sender already, but their coins were spent elsewhere: it may come to nothing. "
+        "Aborting stops the waiting."
+    )
+    assert "both pay you" not in asked[0].text
 
 
 def test_what_was_double_spent_and_aborted_is_no_payment_that_waits(house: House) -> None:
@@ -363,10 +395,6 @@ def test_an_expired_request_says_so_and_offers_what_is_held(house: House) -> Non
     shop.parts._refresh()
     assert shop.line == "Expired. Their payment is ready."
     assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
-    (session_id,) = shop.sessions.originals.kept()
-    shop.sessions.settling.refusals[session_id] = "server busy"
-    shop.parts._refresh()
-    assert shop.line == "Expired. Their payment is ready.\nIt was refused, and is tried again: server busy"
 
 
 def test_who_wants_to_be_asked_meanwhile_is_asked_before_the_password(house: House) -> None:
@@ -380,3 +408,34 @@ def test_who_wants_to_be_asked_meanwhile_is_asked_before_the_password(house: Hou
     shop.parts.deeds.unlock(session_id)
     house.until(lambda: shop.line.startswith("Answered"))
     assert [dialog.title for dialog in asked] == ["Answer the sender", "Enter Password"]
+
+
+
+def test_why_the_network_refuses_a_payment_is_said_in_full_where_there_is_room(house: House) -> None:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    house.answers(press("Abort payjoin", tick=False))
+    shop.press("Abort payjoin")
+    house.until(lambda: "Broadcast it…" in shop.buttons)
+    reason = " ".join(TxBroadcastServerReturnedError("min relay fee not met").get_message_for_gui().split())
+    shop.sessions.settling.refusals[session_id] = reason
+    shop.parts._refresh()
+    house.settle(0.1)
+    label = shop.parts.panel.label
+    assert shop.line.endswith("not broadcast.\nIt was refused, and is tried again: see Details.")
+    assert label.heightForWidth(label.width()) <= label.height()
+    QTest.keyClick(shop.parts.panel.buttons[1], Qt.Key.Key_Space)
+    window = shop.parts._window_of_sessions
+    house.until(lambda: window._has_loaded)
+    assert window.detail.notes.text() == f"It was refused, and is tried again: {reason}"
+    assert window.detail.notes.isVisible()
+
+
+def test_a_double_spend_is_said_beside_what_happened(house: House) -> None:
+    shop, _ = double_spent(house)
+    window = open_window(shop, shop.session_of(shop.tab.request_list.get_current_key()))
+    assert window.detail.notes.text() == (
+        "The sender's coins are spent by another transaction as well: only one of the two can be mined."
+    )
