@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
+from electrum.transaction import Transaction
 
 from ..errors import Fault, UnreadableLog, WalletError
 from ..session.events import RefusedOriginal
@@ -22,14 +23,11 @@ from ..session.receiver import (
     open_state,
 )
 from ..session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
+from ..wallet.watching import confirmations
 from .ledger import now
 from .visible import PaidBy, paid_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from electrum.transaction import Transaction
-
     from ..client.runner import Runner
     from .ledger import ReceiverSession
     from .sessions import WalletSessions
@@ -41,8 +39,9 @@ class Payment:
 
     txid: str
     payment_sat: int
-    fee_sat: int
-    fee_rate: float
+    fee_sat: int | None = None
+    """None where only the payment itself is kept, without what it spends."""
+    fee_rate: float = 0
     """sat/vB."""
 
 
@@ -67,6 +66,8 @@ class View:
     status: Status
     newer: bool = False
     """Unreadable, since a newer version made it."""
+    is_gone: bool = False
+    """Unreadable, since there is no record of it."""
     stage: Stage | None = None
     waiting: Waiting | None = None
     fault: Fault | None = None
@@ -116,6 +117,9 @@ class View:
 def view_of_request(sessions: WalletSessions, request_id: str) -> View | None:
     """Return the session of a request; None where it has none."""
     session_id = sessions.store.session_of_request(request_id)
+    if session_id is None:  # its record may be gone, and the sender's payment kept
+        kept = sessions.originals.kept().values()
+        session_id = next((one.session_id for one in kept if one.request_id == request_id), None)
     return None if session_id is None else view_of(sessions, session_id)
 
 
@@ -124,18 +128,19 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
     try:
         session = sessions.ledger.session(session_id)
     except UnreadableLog as unreadable:
-        return View(session_id, Status.UNREADABLE, newer=unreadable.newer)
+        return _without_record(sessions, View(session_id, Status.UNREADABLE, newer=unreadable.newer))
     runner = sessions.live.runners.get(session_id)
     created, status = created_of(session.state), sessions.report.status(session)
     waiting = runner.waiting if runner is not None and status is Status.ACTIVE else None
     kind, paid_txid = paid_by(sessions.wallet, session)
+    held = _held(session)
     return View(
         session_id=session_id,
         status=status,
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=(refusal := _refusal(sessions, session)) or _trouble(runner),
+        trouble=(refusal := _refusal(sessions, session_id)) or _trouble(runner),
         refused=refusal is not None,
         request_id=created.request_id,
         declined=sessions.store.is_declined(created.request_id),
@@ -144,7 +149,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         created_at=session.records[0].at,
         expires_at=created.expires_at,
         unchecked=isinstance(open_state(session.state), CheckingOriginal),
-        held=(held := _held(session)),
+        held=held,
         is_kept=held is not None and sessions.originals.may_be_mined(held.txid),
         share=_share(session),
         answered=isinstance(session.state, (PostingProposal, ProposalPosted)),
@@ -156,6 +161,35 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),
+    )
+
+
+def session_ids(sessions: WalletSessions) -> list[str]:
+    """Return the IDs of all sessions, and of those of which only the sender's payment is left."""
+    kept = (one.session_id for one in sessions.originals.kept().values())
+    return list({*sessions.store.session_ids(), *kept})
+
+
+def _without_record(sessions: WalletSessions, view: View) -> View:
+    """Add to the view of a session whose record is unreadable or gone what the kept payment tells."""
+    view = replace(view, is_gone=not sessions.ledger.knows(view.session_id))
+    if (kept := sessions.originals.of_session(view.session_id)) is None:
+        return view
+    wallet = sessions.wallet
+    payment_sat = sum(txout.value for txout in Transaction(kept.tx).outputs() if wallet.is_mine(txout.address))
+    is_seen = confirmations(wallet, kept.txid) is not None
+    otherwise = PaidBy.OTHER if sessions.originals.is_paid(kept) else None
+    refusal = _refusal(sessions, view.session_id)
+    return replace(
+        view,
+        request_id=kept.request_id,
+        created_at=kept.at,
+        held=Payment(kept.txid, payment_sat),
+        is_kept=sessions.originals.may_be_mined(kept.txid),
+        paid_by=PaidBy.ORIGINAL if is_seen else otherwise,
+        paid_txid=kept.txid if is_seen else None,
+        trouble=refusal,
+        refused=refusal is not None,
     )
 
 
@@ -194,45 +228,6 @@ def head_of(sessions: WalletSessions, session_id: str) -> Head:
     if session is None:
         return read_head(sessions.store.raw_log(session_id), now=now())
     return Head(created_of(session.state), session.records[0].at, sessions.report.status(session))
-
-
-class Finder:
-    """Finds the session that a transaction settled. The logs are read as far as their first record, once."""
-
-    def __init__(self, sessions: WalletSessions) -> None:
-        self._sessions = sessions
-        self._known: set[str] = set()
-        self._by_address: dict[str, list[str]] = {}
-
-    def settled_by(self, tx: Transaction) -> View | None:
-        """Return the session that `tx` settled, whether by the payjoin or without it."""
-        return next((view for view in self._paid_to_by(tx) if view.paid_txid == tx.txid()), None)
-
-    def is_payjoin(self, tx: Transaction) -> bool:
-        """Tell whether `tx` is a payjoin, also one that the network has dropped."""
-        return any(
-            tx.txid() == (view.paid_txid if view.paid_by is PaidBy.PAYJOIN else view.payjoin_txid)
-            for view in self._paid_to_by(tx)
-        )
-
-    def paid_to_by(self, tx: Transaction) -> list[str]:
-        """Return the sessions to whose addresses `tx` pays, whatever became of them."""
-        if self._sessions.store.unreadable is not None or tx.txid() is None:
-            return []
-        self._look_for_new_ones()
-        return [session_id for txout in tx.outputs() for session_id in self._by_address.get(txout.address, ())]
-
-    def _paid_to_by(self, tx: Transaction) -> Iterator[View]:
-        return (view_of(self._sessions, session_id) for session_id in self.paid_to_by(tx))
-
-    def _look_for_new_ones(self) -> None:
-        for session_id in self._sessions.store.session_ids():
-            if session_id in self._known:
-                continue
-            self._known.add(session_id)
-            match self._sessions.store.raw_log(session_id):
-                case {"events": [{"address": str(address)}, *_]}:
-                    self._by_address.setdefault(address, []).append(session_id)
 
 
 def exported(sessions: WalletSessions, session_id: str, *, with_details: bool) -> dict[str, Any]:
@@ -279,9 +274,9 @@ def _share(session: ReceiverSession) -> Share | None:
     )
 
 
-def _refusal(sessions: WalletSessions, session: ReceiverSession) -> str | None:
+def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
     """Return why the network does not take the sender's own payment, which is tried again."""
-    refusal = sessions.settling.refusals.get(session.id)
+    refusal = sessions.settling.refusals.get(session_id)
     return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
 
 

@@ -11,7 +11,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View
-from .words import sat, short_txid, why_no_abort
+from .words import fee_words, short_txid, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
@@ -131,6 +131,6 @@ def _payment(view: View, config: SimpleConfig) -> str:
     """Return what the tick is about."""
     if view.held is None:
         return ""
-    return _("The sender's own payment: fee {}, {}, transaction {}.").format(
-        sat(view.held.fee_sat), config.format_fee_rate(view.held.fee_rate * 1000), short_txid(view.held.txid)
+    return _("The sender's own payment: fee {}, transaction {}.").format(
+        fee_words(view.held, config), short_txid(view.held.txid)
     )

@@ -12,7 +12,7 @@ from PyQt6.QtCore import QObject
 from ..app.view import Share, View, foreseen_share, view_of
 from ..session.status import Status
 from .abort import AbortDialog
-from .words import Act, sat, short_txid, why_no_abort
+from .words import Act, fee_words, sat, short_txid, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -138,11 +138,10 @@ class Deeds(QObject):
         held = view_of(self._sessions, session_id).held
         if held is None:
             return
-        question = _("Broadcast the sender's own payment of {}, without payjoin? Its fee is {} ({}). Transaction {}.")
+        question = _("Broadcast the sender's own payment of {}, without payjoin? Its fee: {}. Transaction {}.")
         said = question.format(
             self._window.config.format_amount_and_units(held.payment_sat),
-            sat(held.fee_sat),
-            self._window.config.format_fee_rate(held.fee_rate * 1000),
+            fee_words(held, self._window.config),
             short_txid(held.txid),
         )
         if self.questions.ask(self._window, said, _("Broadcast original payment")):

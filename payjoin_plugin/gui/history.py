@@ -17,7 +17,7 @@ from electrum.i18n import _
 from PyQt6.QtCore import QModelIndex, Qt
 from PyQt6.QtGui import QIcon
 
-from ..app.view import Finder
+from ..app.finder import Finder
 from ..app.visible import PaidBy
 from .words import payjoin_words
 from .wraps import Wraps, own_fault

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from electrum.i18n import _
 
-from ..app.view import Finder, View, head_of, view_of
+from ..app.finder import Finder
+from ..app.view import View, head_of, view_of
 from ..app.visible import PaidBy
 from ..errors import UnreadableLog
 from ..session.status import Status, Waiting

@@ -105,21 +105,21 @@ class RequestMarks(QObject):
                 return []
         return original()  # type: ignore[operator]  # Electrum's method
 
-    def _held(self, request_ids: Iterable[str]) -> list[int]:
+    def _held(self, request_ids: Iterable[str]) -> dict[str, int]:
         """Return what the senders' payments pay (sat) that lie in our hands for these requests, unseen by anybody."""
         wanted, originals = set(request_ids), self._sessions.originals
-        kept = originals.kept()
-        return [paid_sat for txid, paid_sat in originals.unseen().items() if kept[txid].request_id in wanted]
+        unseen, kept = originals.unseen(), originals.kept().values()
+        return {one.session_id: unseen[one.txid] for one in kept if one.request_id in wanted and one.txid in unseen}
 
-    def _warning(self, held: list[int]) -> str:
-        amount = self._window.config.format_amount_and_units(sum(held))
+    def _warning(self, held: dict[str, int]) -> str:
+        amount = self._window.config.format_amount_and_units(sum(held.values()))
         if len(held) == 1:
             said = _("The sender has signed a payment of {} for this request, and it was not broadcast.").format(amount)
         else:
             said = _("{} of these requests hold signed payments of {} that were not broadcast.").format(
                 len(held), amount
             )
-        if any(view.double_spent for view in held):
+        if held.keys() & self._sessions.double_spends.seen:
             said += " " + _("The sender's coins were spent elsewhere: it may never be mined.")
         return (
             said

@@ -91,7 +91,7 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
     try:
         head = head_of(sessions, session_id)
     except UnreadableLog:
-        return Row(session_id, 0, _("Unreadable record"), 0, Status.UNREADABLE, None, 0, session_id)
+        return _row_without_record(sessions, session_id)
     stage = waiting = None
     if session is not None and head.status is Status.ACTIVE:
         runner = sessions.live.runners.get(session_id)
@@ -116,6 +116,19 @@ def row_of(sessions: WalletSessions, session_id: str) -> Row:
         is_dropped=is_dropped,
         waits_for_coin=waiting is Waiting.NO_COIN,
         is_declined=status is Status.ABORTED and sessions.store.is_declined(created.request_id),
+    )
+
+
+def _row_without_record(sessions: WalletSessions, session_id: str) -> Row:
+    """Return what is left to be listed: the sender's payment, where that is kept."""
+    view = view_of(sessions, session_id)
+    request = sessions.wallet.get_request(view.request_id)
+    description = request.get_message() if request is not None else ""
+    description = description or (_("Record gone") if view.is_gone else _("Unreadable record"))
+    created_at, amount_sat = view.created_at or 0, view.held.payment_sat if view.held is not None else 0
+    words = (description, sessions.wallet.config.format_amount(amount_sat), format_time(created_at), session_id)
+    return Row(
+        session_id, created_at, description, amount_sat, Status.UNREADABLE, None, 0, search=" ".join(words).lower()
     )
 
 

@@ -31,7 +31,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..app.view import exported, view_of
+from ..app.view import exported, session_ids, view_of
 from .detail import DetailPane
 from .requests import add_session_actions
 from .session_model import Column, Row, SessionModel, Show, row_of
@@ -203,7 +203,7 @@ class SessionsWindow(QDialog):
         self._bridge.run(asyncio.to_thread(self._rows), self._loaded, self._not_loaded)
 
     def _rows(self) -> list[Row]:
-        return [row_of(self._sessions, session_id) for session_id in self._sessions.store.session_ids()]
+        return [row_of(self._sessions, session_id) for session_id in session_ids(self._sessions)]
 
     def _loaded(self, rows: list[Row]) -> None:
         if sip.isdeleted(self):
@@ -228,8 +228,8 @@ class SessionsWindow(QDialog):
         self._pages.setCurrentIndex(0)
 
     def _show_or_explain(self) -> None:
-        is_sound = self._sessions.store.unreadable is None
-        self._pages.setCurrentIndex(1 if is_sound and self.model.count(Show.ALL) else 0)
+        is_worth_it = self._sessions.store.unreadable is None or self._sessions.originals.kept()
+        self._pages.setCurrentIndex(1 if is_worth_it and self.model.count(Show.ALL) else 0)
 
     def _why_empty(self) -> str:
         if (unreadable := self._sessions.store.unreadable) is None:

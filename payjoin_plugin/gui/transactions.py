@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from electrum.gui.qt.util import WWLabel
 
-from ..app.view import Finder
+from ..app.finder import Finder
 from ..app.visible import PaidBy
 from .words import payjoin_words
 

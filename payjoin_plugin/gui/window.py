@@ -11,7 +11,7 @@ from PyQt6.QtCore import QObject, QTimer
 from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QWidget
 
-from ..app.view import Finder
+from ..app.finder import Finder
 from .bridge import Bridge
 from .coins import CoinMarks
 from .deeds import Deeds

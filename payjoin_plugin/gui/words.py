@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from electrum.i18n import _
 
 from ..app.report import fault_words
-from ..app.view import Share, View
+from ..app.view import Payment, Share, View
 from ..app.visible import PaidBy
 from ..session.status import Stage, Status, Waiting
 
@@ -108,10 +108,8 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return _aborted(view)
         case Status.EXPIRED:
             return _expired(view)
-        case Status.UNREADABLE if view.newer:
-            return Line(_("Made by a newer version of Payjoin. Left as it is."))
         case Status.UNREADABLE:
-            return Line(_("Its record is damaged. Left as it is."))
+            return _unreadable(view, config)
         case unreachable:
             assert_never(unreachable)
 
@@ -273,6 +271,21 @@ def _expired(view: View) -> Line:
             assert_never(unreachable)
 
 
+def _unreadable(view: View, config: SimpleConfig) -> Line:
+    if view.is_gone:
+        said = _("Its record is gone.")
+    elif view.newer:
+        said = _("Made by a newer version of Payjoin. Left as it is.")
+    else:
+        said = _("Its record is damaged. Left as it is.")
+    if view.held is None:
+        return Line(said)
+    if view.paid_by is not None:
+        return Line(said + " " + _("The request is paid."), (Act.SHOW,) if view.paid_txid else ())
+    kept = _("The sender's own payment of {} is kept.").format(config.format_amount_and_units(view.held.payment_sat))
+    return Line(said + " " + kept, (Act.BROADCAST,))
+
+
 def notes_of(view: View) -> list[str]:
     """Return what else is to be said while it is not decided: a double spend, and what is being tried again."""
     if not view.is_active and not view.can_broadcast:
@@ -320,6 +333,13 @@ def why_no_abort(view: View) -> str | None:
 def sat(amount_sat: int) -> str:
     """Return a fee in satoshis."""
     return _("{} sat").format(f"{amount_sat:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
+
+
+def fee_words(held: Payment, config: SimpleConfig) -> str:
+    """Return what the sender's own payment costs them."""
+    if held.fee_sat is None:
+        return _("not known")
+    return f"{sat(held.fee_sat)} ({config.format_fee_rate(held.fee_rate * 1000)})"
 
 
 def short_txid(txid: str) -> str:

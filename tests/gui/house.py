@@ -87,8 +87,9 @@ class OnlineNetwork(Network):
     proxy: Any = None
     is_proxy_tor = False
 
-    def __init__(self, *servers: Server) -> None:
-        super().__init__(*servers)
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(Server("main", chain))
+        self.chain = chain
         self.is_online = True
         self.broadcast: list[str] = []
 
@@ -97,6 +98,11 @@ class OnlineNetwork(Network):
 
     def has_fee_mempool(self) -> bool:
         return False
+
+    async def get_transaction(self, txid: str) -> str:
+        raw = self.chain.transaction(txid)
+        assert isinstance(raw, str)
+        return raw
 
     async def broadcast_transaction(self, tx: Transaction) -> None:
         self.broadcast.append(tx.txid())
@@ -117,7 +123,7 @@ class House:
         run(self.mailroom.__aenter__())
         self.use_mailroom()
         self.chain = Chain()
-        self.network = OnlineNetwork(Server("main", self.chain))
+        self.network = OnlineNetwork(self.chain)
         electrum_network._INSTANCE = self.network
         self.daemon = Daemon(self.config, None, listen_jsonrpc=False, start_network=False)
         self.plugins = self.daemon._plugins = CheckoutPlugins(self.config, "qt")

@@ -87,7 +87,7 @@ def test_with_the_senders_payment_in_hand_it_is_broadcast_instead(house: House) 
     assert house.network.broadcast == [original.txid]
     assert "The sender has signed a payment of 0.001 BTC to you." in asked[0].text
     txid = f"{original.txid[:4]}…{original.txid[-2:]}"
-    assert f"The sender's own payment: fee 300 sat, 2.1 sat/vbyte, transaction {txid}." in asked[0].texts
+    assert f"The sender's own payment: fee 300 sat (2.1 sat/vbyte), transaction {txid}." in asked[0].texts
     assert last_event_on_disk(shop.wallet, session_id) == Closed(Abort())
 
 

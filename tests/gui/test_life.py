@@ -7,7 +7,7 @@ from electrum.gui.qt.main_window import ElectrumWindow
 from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QMenu, QWidget
 
-from payjoin_plugin.app.view import Finder
+from payjoin_plugin.app.finder import Finder
 from tests.gui.house import House, Resident
 from tests.gui.test_deeds import drop, paid
 from tests.wallet.wallets import pay, see_in_mempool

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from electrum.transaction import Transaction
 
-from tests.gui.house import House, Resident
+from tests.gui.house import House, Resident, press
+from tests.gui.test_abort import waiting_for_password
+from tests.gui.test_sessions_window import shown
 from tests.wallet.wallets import PASSWORD, pay, plugin_storage, see_in_mempool
 
 DAMAGED = "Payjoin's data in this wallet is damaged."
@@ -84,3 +87,48 @@ def test_a_session_that_cannot_be_read_is_said_and_the_others_go_on(
     assert not any(window.detail.buttons[name].isEnabled() for name in ("abort", "broadcast", "show", "copy"))
     shop.request(70_000)
     assert shop.line.startswith("Waiting for the sender to pay")
+
+
+RECORDS: dict[str, tuple[Callable[[Any, str], object], str]] = {
+    "newer": (lambda ours, session_id: ours["sessions"][session_id].__setitem__("format", 99), "Made by a newer"),
+    "gone": (lambda ours, session_id: ours["sessions"].pop(session_id), "Its record is gone."),
+    "all newer": (lambda ours, _session_id: ours.__setitem__("version", 2), "Made by a newer"),
+}
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_a_kept_payment_can_be_had_without_its_record(house: House, what: str) -> None:
+    change, said = RECORDS[what]
+    house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
+    shop, session_id = waiting_for_password(house)
+    shop = reopened(house, shop, lambda ours: change(ours, session_id))
+    (txid,) = shop.sessions.originals.kept()
+    assert shop.line.startswith(said)
+    assert shop.line.endswith(" The sender's own payment of 0.001 BTC is kept.")
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
+    request_id = shop.tab.request_list.get_current_key()
+    asked = house.answers(press("&No"))
+    shop.tab.request_list.delete_requests([request_id])
+    assert "The sender has signed a payment of 0.001 BTC for this request" in asked[0].text
+    window = sessions_window(shop)
+    assert not window.empty.isVisible()
+    assert shown(window) == ["Two coffees"]
+    assert window.detail.line.text() == shop.line
+    asked = house.answers(press("&Yes"))
+    window.detail.buttons["broadcast"].click()
+    house.until(lambda: house.network.broadcast == [txid])
+    assert f"Its fee: not known. Transaction {txid[:4]}" in asked[0].text
+    see_in_mempool(shop.wallet, Transaction(shop.sessions.originals.kept()[txid].tx))
+    house.until(lambda: shop.line.startswith(said) and shop.line.endswith(" The request is paid."))
+    assert shop.buttons == ["Abort payjoin", "Details", "Show transaction"]
+
+
+def test_a_kept_payment_is_listed_when_record_and_request_are_gone(house: House) -> None:
+    house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
+    shop, session_id = waiting_for_password(house)
+    shop = reopened(house, shop, lambda ours: ours["sessions"].pop(session_id))
+    house.answers(press("&Yes"))
+    shop.tab.request_list.delete_requests([shop.tab.request_list.get_current_key()])
+    window = sessions_window(shop)
+    assert shown(window) == ["Record gone"]
+    assert window.detail.buttons["broadcast"].isEnabled()
