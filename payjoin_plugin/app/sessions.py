@@ -95,6 +95,8 @@ class WalletSessions(Logger):
         )
         self._late: set[str] = set()
         """Sessions made after their request and not on disk yet: their URI is not shown."""
+        self.offered_late: set[str] = set()
+        """Those that are on disk, of this run: somebody may have the plain URI of their request."""
         self._seams = Seams(wallet, self)
         self._watcher = ChainWatcher(wallet, self._chain_changed)
         self._look_wanted = False
@@ -226,6 +228,7 @@ class WalletSessions(Logger):
                 await asyncio.sleep(backoff.next())
                 continue
             self._late -= made
+            self.offered_late |= made
             self.changed()
 
     # The chain

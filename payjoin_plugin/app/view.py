@@ -102,6 +102,8 @@ class View:
     """The wallet has the payjoin, whether the network has it or not."""
     offers: bool = False
     """The request's URI carries `pj`."""
+    offered_late: bool = False
+    """It did not at first, in this run: who was given it has a plain one."""
 
     @property
     def is_active(self) -> bool:
@@ -161,6 +163,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),
+        offered_late=session_id in sessions.offered_late,
     )
 
 

@@ -111,8 +111,6 @@ class StatusPanel(QWidget):
         self._line = Line("")
         self._notes: list[str] = []
         self._acts: tuple[Act, ...] = ()
-        self._upgraded: set[str] = set()
-        """Requests whose link was made a payjoin's after it had been shown."""
         self.label = StillLabel()
         self.buttons = [QPushButton() for _ in range(BUTTONS)]
         row = QHBoxLayout()
@@ -185,16 +183,12 @@ class StatusPanel(QWidget):
         self._tick()
 
     def refresh_link(self) -> None:
-        """Show the selected request's link as it is now, and say so where it became a payjoin's."""
+        """Show the selected request's link as it is now."""
         request = self._selected()
         if request is None or not self._tab.URI:
             return
-        uri = self._sessions.wallet.get_request_URI(request) or ""
-        if uri == self._tab.URI:
-            return
-        if "pj=" in uri and "pj=" not in self._tab.URI:
-            self._upgraded.add(request.get_id())
-        self._tab.update_current_request()
+        if (self._sessions.wallet.get_request_URI(request) or "") != self._tab.URI:
+            self._tab.update_current_request()
 
     def _selected(self) -> Request | None:
         requests = self._tab.request_list
@@ -211,7 +205,7 @@ class StatusPanel(QWidget):
     def _show(self, line: Line, view: View | None) -> None:
         self._line = line
         self._notes = []
-        if view is not None and view.offers and view.request_id in self._upgraded:
+        if view is not None and view.offers and view.offered_late:
             self._notes.append(_("The link offers payjoin now: copy it again."))
         if view is not None and view.trouble and (view.is_active or view.can_broadcast):
             self._notes.append(_("It was refused, and is tried again: see Details.") if view.refused else view.trouble)

@@ -105,6 +105,19 @@ def test_the_link_is_made_a_payjoins_when_that_becomes_possible_and_the_user_is_
     assert "The link offers payjoin now: copy it again." in shop.line
 
 
+def test_whose_link_became_a_payjoins_is_told_later_too(house: House, shop: Resident) -> None:
+    house.network.is_online = False
+    first = shop.request(message="first")
+    shop.request(70_000, message="second")
+    house.network.is_online = True
+    shop.sessions._chain_changed()
+    house.until(lambda: "pj=" in shop.tab.URI)
+    shop.tab.request_list.set_current_key(first)
+    house.until(lambda: "pj=" in shop.tab.URI and "The link offers payjoin now: copy it again." in shop.line)
+    shop.request(80_000, message="third")
+    assert "copy it again" not in shop.line
+
+
 def test_the_detached_code_has_the_link_of_the_tab_at_every_moment(house: House, shop: Resident) -> None:
     house.network.is_online = False
     shop.request()
