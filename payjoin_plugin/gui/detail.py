@@ -13,6 +13,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View, view_of
+from ..session.status import Waiting
 from .labels import LineLabel, one_line
 from .words import Act, act_words, line_of, notes_of, sat, why_no_abort
 
@@ -89,6 +90,8 @@ class DetailPane(QWidget):
             return
         view = view_of(self._sessions, self.session_id)
         line = line_of(view, self._window.config, self._deeds.foreseen.get(view.session_id))
+        if view.waiting is Waiting.NEEDS_APPROVAL:
+            self._deeds.foresee(view.session_id)  # the wallet may have changed: other than what is shown repaints it
         request = self._sessions.wallet.get_request(view.request_id)
         name = (request.get_message() if request is not None else "") or _("Request")
         amount = self._window.config.format_amount_and_units(view.amount_sat) if view.amount_sat else ""

@@ -304,6 +304,21 @@ def test_a_password_for_a_session_that_has_ended_says_so(house: House) -> None:
     assert asked[1].text == "This payjoin has ended meanwhile."
 
 
+def test_the_coin_that_is_shown_is_the_one_that_is_to_be_had_now(house: House) -> None:
+    shop, session_id = asking(house, 5_000_000, 3_000_000)
+    house.until(lambda: "Adding" in shop.line)
+    first, second = sorted(("Adding 0.05 BTC", "Adding 0.03 BTC"), key=lambda words: words not in shop.line)
+    shown = foreseen_share(shop.sessions, session_id)
+    assert shown is not None
+    coins = [coin for coin in shop.wallet.get_utxos() if coin.prevout.to_str() in shown.outpoints]
+    shop.window.set_frozen_state_of_coins(coins, freeze=True)
+    house.until(lambda: second in shop.line)
+    shop.request(70_000)
+    window = open_window(shop, session_id)
+    shop.window.set_frozen_state_of_coins(coins, freeze=False)
+    house.until(lambda: first in window.detail.line.text(), "the coin in the pane")
+
+
 def test_a_yes_to_a_coin_that_is_not_to_be_had_any_more_gives_no_other(house: House) -> None:
     shop, session_id = asking(house, 5_000_000, 4_000_000)
     turned = Turned(house, shop, session_id)
