@@ -17,8 +17,8 @@ from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
-from ..wallet.spenders import Spender, spenders_of
 from ..wallet.kept import ORIGINALS_KEY
+from ..wallet.spenders import Spender, spenders_of
 from ..wallet.watching import arrived_sat, confirmations, request_paid
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from electrum.i18n import _
 from electrum.transaction import Transaction
 
 from ..errors import Fault, UnreadableLog, WalletError
-from ..session.events import RefusedOriginal
+from ..session.events import RefusedOriginal, Unrecognized
 from ..session.receiver import (
     BuildingProposal,
     CheckingOriginal,
     PostingProposal,
     ProposalPosted,
+    SessionClosed,
     Signing,
     WaitingForOriginal,
     committed_contribution,

@@ -63,7 +63,7 @@ def confirm_elsewhere(house: House, offer: Offer, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(house.network, "get_merkle_for_transaction", proof, raising=False)
     sender = offer.sender.wallet
     txid = Transaction(pay(sender, sender.get_receiving_addresses()[1], 60_000).serialize()).txid()
-    monkeypatch.setattr(house.network, "blockchain", lambda: BlockOf(txid))
+    monkeypatch.setattr(house.network, "blockchain", lambda: BlockOf(txid, BLOCK))
     assert spend_elsewhere(house, offer, height=BLOCK).txid() == txid
 
 
@@ -423,7 +423,6 @@ def test_who_wants_to_be_asked_meanwhile_is_asked_before_the_password(house: Hou
     shop.parts.deeds.unlock(session_id)
     house.until(lambda: shop.line.startswith("Answered"))
     assert [dialog.title for dialog in asked] == ["Answer the sender", "Enter Password"]
-
 
 
 def test_why_the_network_refuses_a_payment_is_said_in_full_where_there_is_room(house: House) -> None:

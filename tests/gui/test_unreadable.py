@@ -102,7 +102,7 @@ def test_a_kept_payment_can_be_had_without_its_record(house: House, what: str) -
     house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
     shop, session_id = waiting_for_password(house)
     shop = reopened(house, shop, lambda ours: change(ours, session_id))
-    (txid,) = shop.sessions.originals.kept()
+    (kept,) = shop.sessions.originals.kept().values()
     assert shop.line.startswith(said)
     assert shop.line.endswith(" The sender's own payment of 0.001 BTC is kept.")
     assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
@@ -116,9 +116,9 @@ def test_a_kept_payment_can_be_had_without_its_record(house: House, what: str) -
     assert window.detail.line.text() == shop.line
     asked = house.answers(press("&Yes"))
     window.detail.buttons["broadcast"].click()
-    house.until(lambda: house.network.broadcast == [txid])
-    assert f"Its fee: not known. Transaction {txid[:4]}" in asked[0].text
-    see_in_mempool(shop.wallet, Transaction(shop.sessions.originals.kept()[txid].tx))
+    house.until(lambda: house.network.broadcast == [kept.txid])
+    assert f"Its fee: not known. Transaction {kept.txid[:4]}" in asked[0].text
+    see_in_mempool(shop.wallet, Transaction(kept.tx))
     house.until(lambda: shop.line.startswith(said) and shop.line.endswith(" The request is paid."))
     assert shop.buttons == ["Abort payjoin", "Details", "Show transaction"]
 
