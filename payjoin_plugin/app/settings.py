@@ -141,6 +141,10 @@ class Settings:
         except UserError:
             return var.get_default_value()
 
+    def default(self, name: str) -> Any:
+        """Return what a setting is where nobody has changed it."""
+        return self._config.cv.from_key(PREFIX + name).get_default_value()
+
     @property
     def directories(self) -> list[str]:
         """Origins, in the order of preference."""

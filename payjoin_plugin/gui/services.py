@@ -158,16 +158,19 @@ class ServiceLists(QWidget):
     def __init__(self, parent: QWidget, services: Services, bridge: Bridge) -> None:
         super().__init__(parent)
         self._services, self._bridge = services, bridge
+        usual = " " + _("At least one. If you change nothing: {}.")
         self.directories = ServiceList(
             "directories",
             _("Directories"),
-            _("Keep sealed messages for you until they are fetched. The first one that can be reached is used."),
+            _("Keep sealed messages for you until they are fetched. The first one that can be reached is used.")
+            + usual.format(", ".join(services.settings.default("directories"))),
             check=lambda _url: None,
         )
         self.relays = ServiceList(
             "ohttp_relays",
             _("Relays"),
-            _("Hide your network address from the directory. One is chosen at random for each session."),
+            _("Hide your network address from the directory. One is chosen at random for each session.")
+            + usual.format(", ".join(services.settings.default("ohttp_relays"))),
             check=self._objection,
         )
         self.relays.up_button.setVisible(False)

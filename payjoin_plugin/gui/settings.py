@@ -24,7 +24,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..app.settings import PREFIX
+from ..app.settings import BOUNDS, PREFIX
 from .bridge import Bridge
 from .labels import KeyHelpLabel
 from .services import ServiceList, ServiceLists, refusal
@@ -66,8 +66,8 @@ class Lifetime(QWidget):
         return int(self.number.value() * self.unit.currentData())
 
     def _bound(self) -> None:
-        unit = self.unit.currentData()
-        self.number.setRange(max(1, 60 // unit), 7 * 86400 // unit)
+        unit, (least, most) = self.unit.currentData(), BOUNDS["session_lifetime"]
+        self.number.setRange(max(1, least // unit), most // unit)
 
 
 class FeeRate(QDoubleSpinBox):
@@ -75,7 +75,7 @@ class FeeRate(QDoubleSpinBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setRange(0, 1000)
+        self.setRange(0, BOUNDS["max_receiver_fee_rate"][1])
         self.setSpecialValueText(_("automatic"))
         self.editingFinished.connect(self._raise_to_one)
 
@@ -116,7 +116,6 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             "open_polls",
             _("Requests that wait at the directory at once"),
             None,
-            (10, 1000),
             _("Where there are more they take turns, the newest first. Each one costs a connection."),
         )
         self.lists = ServiceLists(self, services, self._bridge)
@@ -214,7 +213,6 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             "minimum_amount",
             _("Only for requests of at least"),
             _("sat"),
-            (0, 100_000_000),
             _("Below it, looking at one of your coins would be too cheap for a curious sender."),
         )
         lifetime = Lifetime()
@@ -225,8 +223,9 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             None,
             _(
                 "Longer gives a slow sender more time; shorter leaves less to be linked at the directory. "
-                "A request's own expiry may end it sooner. One minute to seven days."
-            ),
+                "A request's own expiry may end it sooner."
+            )
+            + self._range("session_lifetime", _length),
         )
 
     def _add_answers(self) -> None:
@@ -246,7 +245,9 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             _("Answer a sender"),
             choice,
             None,
-            _("Asking shows coin and cost first, but keeps the sender waiting until you say yes."),
+            _("Asking shows coin and cost first, but keeps the sender waiting until you say yes.")
+            + " "
+            + _("If you change nothing: by itself."),
             wide=True,
         )
         self._switch(
@@ -265,7 +266,6 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             "max_receiver_fee_sat",
             _("My share of the fee at most"),
             _("sat"),
-            (0, 1_000_000),
             _(
                 "Your coin makes the transaction larger, and you pay for that. From 5 000 sat on, one per cent of the "
                 "payment counts where that is more. Over the limit there is no payjoin, and the payment stays."
@@ -277,23 +277,35 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             _("and at most"),
             rate,
             _("sat/vB"),
-            _("Automatic is three times Electrum's own fee estimate, but between 10 and 100 sat/vB."),
+            _("Automatic is three times Electrum's own fee estimate, but between 10 and 100 sat/vB.")
+            + self._range("max_receiver_fee_rate", lambda value: _("automatic") if value is None else _number(value)),
         )
 
+    def _range(self, name: str, shown: Callable[[Any], str]) -> str:
+        """Return the end of a setting's help: bounds and default."""
+        least, most = BOUNDS[name]
+        said = _("From {} to {}; if you change nothing: {}.")
+        return " " + said.format(shown(least), shown(most), shown(self._services.settings.default(name)))
+
     def _switch(self, name: str, words: str, help_text: str) -> None:
+        help_text += " " + (
+            _("If you change nothing: on.")
+            if self._services.settings.default(name)
+            else _("If you change nothing: off.")
+        )
         box = QCheckBox(words)
         box.setToolTip(help_text)
         box.setWhatsThis(help_text)  # Shift and F1: a tooltip wants a mouse
         self._fields[name] = (box.isChecked, box.setChecked)
         self._grid.addWidget(box, self._grid.rowCount(), 0, 1, 3)
 
-    def _whole(self, name: str, words: str, unit: str | None, bounds: tuple[int, int], help_text: str) -> None:
-        number = QSpinBox()
+    def _whole(self, name: str, words: str, unit: str | None, help_text: str) -> None:
+        number, bounds = QSpinBox(), BOUNDS[name]
         number.setRange(*bounds)
         number.setGroupSeparatorShown(True)
         number.setSingleStep(min(1000, bounds[1] // 100))
         self._fields[name] = (number.value, number.setValue)
-        self._labelled(words, number, unit, help_text)
+        self._labelled(words, number, unit, help_text + self._range(name, _number))
 
     def _labelled(self, words: str, field: QWidget, unit: str | None, help_text: str, *, wide: bool = False) -> None:
         row = self._grid.rowCount()
@@ -305,3 +317,14 @@ class SettingsDialog(WindowModalDialog, QtEventListener):
             self._grid.addWidget(field, row, 1)
         if unit is not None:
             self._grid.addWidget(QLabel(unit), row, 2)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _length(seconds: int) -> str:
+    """Return a bound or the default of the life of a session, in its longest unit."""
+    if seconds % 86400 == 0:
+        return _("{} d").format(seconds // 86400)
+    return _("{} min").format(seconds // 60)

@@ -10,7 +10,10 @@ import pytest
 from electrum.commands import Commands
 from electrum.util import get_asyncio_loop
 from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QCheckBox
 
+from payjoin_plugin import SETTINGS
+from payjoin_plugin.gui.labels import KeyHelpLabel
 from payjoin_plugin.gui.settings import FeeRate, SettingsDialog
 from tests.gui.house import House
 from tests.mailroom.mailroom import Mailroom
@@ -252,3 +255,23 @@ def test_what_a_test_answers_is_not_read_as_html(dialog: SettingsDialog) -> None
     relays.say({relays.urls()[0]: "<b>nonsense</b>"})
     assert relays.table.item(0, 1).toolTip() == "<qt>&lt;b&gt;nonsense&lt;/b&gt;</qt>"
     assert dialog.lists.result.textFormat() is Qt.TextFormat.PlainText
+
+
+def test_the_help_of_each_setting_names_its_default_and_its_bounds(dialog: SettingsDialog) -> None:
+    lists: list[Any] = [SETTINGS["directories"][0], SETTINGS["ohttp_relays"][0]]
+    helped = [label.help_text.replace("\N{NARROW NO-BREAK SPACE}", " ") for label in dialog.findChildren(KeyHelpLabel)]
+    assert [said[said.rindex("If you change nothing") :] for said in helped if "If you change" in said] == [
+        "If you change nothing: by itself.",
+        *(f"If you change nothing: {', '.join(usual)}." for usual in lists),
+    ]
+    assert [said[said.rindex("From ") :] for said in helped if "; if you change" in said] == [
+        "From 0 to 100 000 000; if you change nothing: 10 000.",
+        "From 1 min to 7 d; if you change nothing: 1 d.",
+        "From 0 to 1 000 000; if you change nothing: 5 000.",
+        "From 1 to 1 000; if you change nothing: automatic.",
+        "From 10 to 1 000; if you change nothing: 100.",
+    ]
+    boxes = {
+        box.text(): box.toolTip().partition("If you change nothing: ")[2] for box in dialog.findChildren(QCheckBox)
+    }
+    assert sorted(boxes.values()) == ["off.", "on.", "on.", "on."]
