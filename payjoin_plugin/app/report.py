@@ -205,7 +205,7 @@ class Report:
         runner = self._sessions.live.runners.get(session.id)
         if runner is None or isinstance(session.state, SessionClosed):
             return None
-        if runner.waiting is not None:
+        if runner.waiting is not None and self.status(session) is Status.ACTIVE:  # the task ends a moment later
             return runner.waiting.value
         if runner.answered_elsewhere:
             return "answered_elsewhere"

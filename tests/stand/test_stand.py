@@ -185,7 +185,7 @@ def test_nothing_is_left_when_the_runner_is_killed(tmp_path: Path) -> None:
         pid = int(runner.stdout.readline())
         assert _alive(pid)
         runner.send_signal(signal.SIGKILL)
-    wait_until(lambda: not _alive(pid), what="the service of a killed runner is gone", seconds=5)
+    wait_until(lambda: not _alive(pid), what="the service of a killed runner is gone", seconds=30)
 
 
 def test_free_ports_are_not_those_of_outgoing_connections() -> None:
