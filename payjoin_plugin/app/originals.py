@@ -17,7 +17,6 @@ from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
-from ..wallet.kept import ORIGINALS_KEY
 from ..wallet.spenders import Spender, spenders_of
 from ..wallet.watching import arrived_sat, confirmations, request_paid
 
@@ -61,7 +60,7 @@ class Originals(Logger):
 
         The others are not looked at: a screen asks for each of hundreds.
         """
-        return txid not in self._spent and txid in self._wallet.db.get(ORIGINALS_KEY, {})
+        return txid not in self._spent and self._store.keeps_original(txid)
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""

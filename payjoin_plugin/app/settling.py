@@ -87,8 +87,7 @@ class Settling(Logger):
     def close_by(self, session: ReceiverSession, conflicts: Sequence[Spender]) -> bool:
         """Close `session` if one of the double spends is confirmed, and say whether it did.
 
-        A double spend that pays the request too is the wallet's to see: whether
-        it pays it in full, the wallet knows.
+        A double spend that pays the request too is the wallet's to see: whether it pays it in full, the wallet knows.
         """
         state, original = session.state, held_original(session.state)
         if original is not None:

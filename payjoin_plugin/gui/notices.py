@@ -136,12 +136,11 @@ def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
     """
     if sessions.broadcasts_by_itself() or not sessions.electrum.is_current():
         return {}
-    kept = sessions.originals.kept()
-    unseen = sessions.originals.unseen()
+    kept, unseen = sessions.originals.kept().values(), sessions.originals.unseen()
     return {
-        txid: paid_sat
-        for txid, paid_sat in unseen.items()
-        if not kept[txid].aborted and _is_due(sessions, kept[txid].session_id)
+        one.txid: unseen[one.txid]
+        for one in kept
+        if one.txid in unseen and not one.aborted and _is_due(sessions, one.session_id)
     }
 
 

@@ -228,6 +228,12 @@ class WalletStore:
             entries = stored.items() if isinstance(stored, Mapping) else ()
             return [original for txid, entry in entries for original in read_kept(txid, entry)]
 
+    def keeps_original(self, txid: str) -> bool:
+        """Tell whether an original is kept, readable or not: others are not looked at."""
+        with self.lock:
+            stored = self._wallet.db.get(ORIGINALS_KEY)
+            return isinstance(stored, Mapping) and txid in stored
+
     def mark_aborted(self, txid: str, session_id: str) -> None:
         """Remember, in memory, that the user ended a session that holds an original."""
         with self.lock:

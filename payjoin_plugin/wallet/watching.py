@@ -179,7 +179,8 @@ def _came_back_to(wallet: Abstract_Wallet, tx: Transaction, script: bytes, own_i
     if not 0 < own_inputs < len(tx.inputs()):
         return False
     mine = [txout for txout in tx.outputs() if wallet.is_mine(txout.address)]
-    return bool(max(mine, key=lambda txout: txout.value).scriptpubkey == script)
+    largest = max(mine, key=lambda txout: txout.value, default=None)
+    return largest is not None and bool(largest.scriptpubkey == script)
 
 
 def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:
