@@ -18,7 +18,7 @@ demo: ## a whole payjoin on a private test network, in a window if there is a di
 # The core first, by itself: it is measured, line and branch. Then all the rest, several files at a time.
 test: lint ## everything that is tested; CI runs this
 	$(RUN) --peers -- sh -ec 'coverage run -m pytest $(CORE); coverage report'
-	$(RUN) --peers -- python -m pytest $(addprefix --ignore=,$(CORE)) --numprocesses=3 --dist=loadfile
+	$(RUN) --peers -- python -m pytest $(addprefix --ignore=,$(CORE)) --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 check: lint ## the fast tier, under a minute: what each commit passes
 	$(RUN) -- python -m pytest $(addprefix --ignore=,$(SLOW))

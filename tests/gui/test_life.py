@@ -8,6 +8,7 @@ from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtWidgets import QMenu, QWidget
 
 from payjoin_plugin.app.finder import Finder
+from payjoin_plugin.gui.questions import Questions
 from tests.gui.house import House, Resident
 from tests.gui.test_deeds import drop, paid
 from tests.wallet.wallets import pay, see_in_mempool
@@ -138,16 +139,18 @@ def choose_in_history(shop: Resident, txid: str, words: str) -> None:
     action.trigger()
 
 
-def test_whoever_replaces_a_payjoin_is_asked_first(house: House, replaced: list[str]) -> None:
-    shop, tx = paid(house)
+def test_whoever_replaces_a_payjoin_is_asked_first(
+    house: House, replaced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     answers = [False, False, True, True]
 
-    def question(_text: str, *, title: str) -> bool:
+    def ask(_questions: Questions, _window: ElectrumWindow, _question: str, title: str) -> bool:
         asked.append(title)
         return answers.pop(0)
 
-    shop.window.question = question
+    monkeypatch.setattr(Questions, "ask", ask)
+    shop, tx = paid(house)
     for opened in ([], ["bump_fee_dialog", "dscancel_dialog"]):
         for words in REPLACE:
             choose_in_history(shop, tx.txid(), words)
@@ -155,11 +158,13 @@ def test_whoever_replaces_a_payjoin_is_asked_first(house: House, replaced: list[
     assert asked == [*REPLACE, *REPLACE]
 
 
-def test_whoever_replaces_a_dropped_payjoin_is_asked_too(house: House, replaced: list[str]) -> None:
+def test_whoever_replaces_a_dropped_payjoin_is_asked_too(
+    house: House, replaced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Questions, "ask", lambda _questions, _window, question, _title: asked.append(question))
     shop, tx = paid(house)
     drop(shop, tx)
-    asked: list[str] = []
-    shop.window.question = lambda text, **_: asked.append(text)
     choose_in_history(shop, tx.txid(), "Increase fee")
     assert asked[0].startswith("This is a payjoin.")
     assert replaced == []
