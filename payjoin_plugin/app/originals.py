@@ -136,6 +136,10 @@ class Originals(Logger):
         # A deleted request's address goes to nobody else while we hold its payment.
         return any(arrived_sat(self._wallet, txout.address) >= txout.value for txout in self._payments_to_us(kept))
 
+    def is_paid_to_any(self, kept: KeptOriginal) -> bool:
+        """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""
+        return any(self.is_paid(one) for one in self.kept().values() if one.txid == kept.txid)
+
     async def broadcast(self, tx: str) -> None:
         """Hand a payment (hex) to the network, what we know of it being on disk.
 

@@ -12,7 +12,8 @@ from electrum.util import format_satoshis, format_time
 from ..client.runner import End
 from ..errors import Fault, UnreadableLog
 from ..session import events as ev
-from ..session.receiver import SessionClosed, created_of, held_original
+from ..session.outcome import is_payjoin
+from ..session.receiver import SessionClosed, created_of, held_original, open_state
 from ..session.status import (
     Stage,
     Status,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from electrum.invoices import Request
+    from electrum.transaction import Transaction
 
     from ..session.log import Record
     from .ledger import ReceiverSession
@@ -88,7 +90,7 @@ class Report:
         status, stage = self.status(session), self._stage(session)
         request = self._sessions.wallet.get_request(created.request_id)
         since_height = request.height if request is not None else 0
-        received = self._received_sat(created.address, {*details.contributed}, since_height=since_height)
+        received = self._received_sat(created.address, since_height=since_height)
         kind, txid = paid_by(self._sessions.wallet, session)
         return empty | {
             "session_id": session_id,
@@ -137,40 +139,36 @@ class Report:
         try:
             # A merchant lists thousands of requests: no log is replayed for one.
             raw_log = self._sessions.store.raw_log(session_id)
-            status, contributed = read_head(raw_log, now=now()).status, read_contributed(raw_log)
+            status = read_head(raw_log, now=now()).status
         except UnreadableLog:
             return known | {"status": Status.UNREADABLE.value}
-        received = self._received_sat(address, {*contributed}, since_height=request.height)
+        received = self._received_sat(address, since_height=request.height)
         return known | {"status": status.value, "received_sat": received}
 
-    def _received_sat(self, address: str, contributed: set[str], *, since_height: int) -> int:
-        """Return what came to an address, net of our coins; `contributed`: those of its session, or of its last one."""
-        shown = self._sessions.ledger.exposed_outpoints()
+    def _received_sat(self, address: str, *, since_height: int) -> int:
+        """Return what came to an address, net of our coins."""
+        wallet = self._sessions.wallet
+        return received_sat(wallet, address, came_back_to=self._came_back_to, since_height=since_height)
 
-        def net(here: set[str], elsewhere: frozenset[str]) -> int:
-            return received_sat(
-                self._sessions.wallet, address, contributed=here, elsewhere=elsewhere, since_height=since_height
-            )
+    def _came_back_to(self, tx: Transaction, coins: frozenset[str]) -> str | None:
+        """Return to which of the addresses that `tx` pays a session gave these coins of ours; None if none did.
 
-        received = net(contributed, shown - contributed)
-        if received != net(contributed | shown, frozenset()):
-            contributed = self._contributed_at(address)
-            received = net(contributed, shown - contributed)
-        return received
-
-    def _contributed_at(self, address: str) -> set[str]:
-        """Return our coins that came back to us at `address`; reads every log.
-
-        Not one session's alone: the address may have had another request before. Nor all that are in its transactions:
-        what the payjoin of another address pays here is all the sender's.
+        Several may have given the same coin, one after the other: the one whose payjoin it is did. Reads every log, for
+        the rare transaction that pays several of our addresses.
         """
-        coins: set[str] = set()
+        found = None
         for session_id in self._sessions.store.session_ids():
             with suppress(UnreadableLog):
-                match raw_log := self._sessions.store.raw_log(session_id):
-                    case {"events": [{"address": given}, *_]} if given == address:
-                        coins.update(read_contributed(raw_log))
-        return coins
+                raw_log = self._sessions.store.raw_log(session_id)
+                match raw_log:
+                    case {"events": [{"address": str(address)}, *_]} if coins & {
+                        *read_contributed(raw_log)
+                    } and address in {txout.address for txout in tx.outputs()}:
+                        found = address
+                        session = self._sessions.ledger.session(session_id)
+                        if is_payjoin(open_state(session.state), bytes.fromhex(tx.serialize())):
+                            return found
+        return found
 
     def _unreadable(self, session_id: str, unreadable: UnreadableLog) -> dict[str, Any]:
         """Return what can be said of a session whose log is unreadable or gone: that, and the payment that is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
@@ -11,7 +12,7 @@ from electrum.logging import Logger
 from electrum.transaction import Transaction
 
 from ..bip78.recognise import spends_any
-from ..client.deadline import sleep_until
+from ..client.deadline import deadline, sleep_until
 from ..client.pace import Backoff
 from ..errors import Unreachable, UserError
 from ..session.events import Abort, Closed, Failure, Success, Unrecognized
@@ -58,6 +59,8 @@ class Settling(Logger):
         """By session ID: of the kept payments that no session's own task sees to."""
         self.refusals: dict[str, str] = {}
         """What stands against the payments that are tried again, by session ID: the network's last word, a sentence."""
+        self._news = asyncio.Event()
+        """Set when the chain was looked at, and then another one."""
 
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
@@ -151,6 +154,8 @@ class Settling(Logger):
         is due at its session's expiry like any other. What a block spends is looked at until that is deep, and with
         `every`, at the wallet's load, also what the wallet sees the end of.
         """
+        self._news.set()
+        self._news = asyncio.Event()
         for one, kept in self._originals.kept().items():
             if one in self.tasks or is_at_work(one):
                 continue
@@ -170,8 +175,13 @@ class Settling(Logger):
         session = self._ledger.if_readable(kept.session_id)
         try:
             await self._see_to(kept.session_id, session)
-            if self._is_missing(kept) and (due_at := _due_at(session)) > now():
-                await sleep_until(due_at, now)
+            while self._is_missing(kept) and (due_at := _due_at(session)) > now():
+                if self._originals.is_spent(kept):  # until that is deep, a block may yet be undone
+                    with suppress(TimeoutError):
+                        async with deadline(due_at, now):
+                            await self._news.wait()
+                else:
+                    await sleep_until(due_at, now)
                 await self._see_to(kept.session_id, session)
         except Exception:
             # One that we cannot handle must not keep the others back.
@@ -225,13 +235,13 @@ class Settling(Logger):
         """Tell whether a kept payment shall be broadcast now, without being asked for."""
         if session is not None and (not _may_fall_back(session) or _due_at(session) > now()):
             return False
-        return self._is_wanted(kept) and not self._originals.is_paid(kept)
+        return self._is_wanted(kept) and not self._originals.is_paid_to_any(kept)
 
     def _is_missing(self, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
         if not self._is_wanted(kept) or self._originals.has_visible_spender(kept):
             return False
-        return not self._originals.is_paid(kept)
+        return not self._originals.is_paid_to_any(kept)
 
     def _is_wanted(self, kept: KeptOriginal) -> bool:
         return self._settings.broadcast_original_by_itself and not kept.aborted

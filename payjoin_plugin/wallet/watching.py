@@ -6,7 +6,7 @@ sums and statuses take them for payments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -151,36 +151,32 @@ def received_sat(
     wallet: Abstract_Wallet,
     address: str,
     *,
-    contributed: Collection[str],
-    elsewhere: Collection[str] = (),
+    came_back_to: Callable[[Transaction, frozenset[str]], str | None],
     since_height: int = 0,
 ) -> int:
     """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them.
 
-    Those are what was `contributed` for it, and what a copy of this wallet has: a coin of ours beside somebody else's
-    that was not given `elsewhere`. It came back in the largest of our outputs. Blocks up to `since_height` are older
-    than the request (its `height`) and left out, as Electrum does.
+    Ours in a transaction beside somebody else's came back to us at one address: the only one of ours that it pays; of
+    several the one that `came_back_to(transaction, coins)` names, and where nobody knows, as in a copy of the wallet
+    that gave them, the one that got most. Blocks up to `since_height` are older than the request (its `height`) and
+    left out, as Electrum does.
     """
-    script, scripthash = script_of(address)
+    _, scripthash = script_of(address)
     received = 0
     for txid in {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}:
         tx: Any = wallet.db.get_transaction(txid)
         if tx is None or not _is_visible(wallet, txid, since_height):
             continue
-        received += sum(txout.value for txout in tx.outputs() if txout.scriptpubkey == script)
+        mine = [txout for txout in tx.outputs() if txout.address == address or wallet.is_mine(txout.address)]
+        received += sum(txout.value for txout in mine if txout.address == address)
         ours = {txin.prevout.to_str(): value for txin in tx.inputs() if (value := _own_value_sat(wallet, txin.prevout))}
-        of_copy = set(ours) - set(elsewhere) if _came_back_to(wallet, tx, script, len(ours)) else set()
-        received -= sum(value for outpoint, value in ours.items() if outpoint in of_copy or outpoint in contributed)
+        if not 0 < len(ours) < len(tx.inputs()):
+            continue
+        home: str = max(mine, key=lambda txout: txout.value).address
+        if len({txout.address for txout in mine}) > 1:
+            home = came_back_to(tx, frozenset(ours)) or home
+        received -= sum(ours.values()) if home == address else 0
     return received
-
-
-def _came_back_to(wallet: Abstract_Wallet, tx: Transaction, script: bytes, own_inputs: int) -> bool:
-    """Tell whether what `tx` has of our coins, beside somebody else's, came back to us at `script`."""
-    if not 0 < own_inputs < len(tx.inputs()):
-        return False
-    mine = [txout for txout in tx.outputs() if wallet.is_mine(txout.address)]
-    largest = max(mine, key=lambda txout: txout.value, default=None)
-    return largest is not None and bool(largest.scriptpubkey == script)
 
 
 def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:

@@ -268,26 +268,54 @@ async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_
             merchant.sees(later)
 
 
+@pytest.mark.parametrize("shown_before", [False, True])
+def test_what_a_copy_of_the_wallet_contributed_is_not_received(tmp_path: Path, *, shown_before: bool) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            if shown_before:
+                earlier, _ = await merchant.answered()
+                await merchant.sessions.abort(earlier)
+            session_id, uri = merchant.offer()
+            await merchant.sessions.store.flush()
+            file = merchant.wallet.storage.get_path()
+            shutil.copy(file, tmp_path / "backup")
+            sender = merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="new"))
+            await sender.run()
+            merchant.sees(sender.payjoin())
+            row = await merchant.until_row(session_id, status="completed")
+            shutil.copy(tmp_path / "backup", file)
+            again = await merchant.crash_and_restart()
+            again.sees(sender.payjoin())
+            restored = await again.until_row(session_id, status="paid_without_payjoin")
+            request = again.wallet.get_request(restored["request_id"])
+            said = again.sessions.report.of_request(request, None)
+            assert said is not None
+            assert said["received_sat"] == restored["received_sat"] == row["received_sat"]
+            await again.close()
+
+    run()
+
+
 @on_electrums_loop
-async def test_what_a_copy_of_the_wallet_contributed_is_not_received(tmp_path: Path) -> None:
-    async with shop(tmp_path) as merchant:
-        session_id, uri = merchant.offer()
-        await merchant.sessions.store.flush()
-        file = merchant.wallet.storage.get_path()
-        shutil.copy(file, tmp_path / "backup")
-        sender = merchant.shop.sender(uri)
+async def test_of_two_requests_with_one_coin_that_one_payjoin_pays_the_last_has_it_back(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+        first, _ = await merchant.answered()
+        await merchant.sessions.abort(first)
+        second, uri = merchant.offer()
+        made = merchant.shop.payment(parse(uri).address, purse="new")
+        (paid, (change, left)), script = made.outputs, address_to_script(merchant.row(first)["address"])
+        sender = merchant.shop.sender(
+            uri, made=replace(made, outputs=(paid, (script, AMOUNT), (change, left - AMOUNT)))
+        )
         await sender.run()
         merchant.sees(sender.payjoin())
-        row = await merchant.until_row(session_id, status="completed")
-        shutil.copy(tmp_path / "backup", file)
-        again = await merchant.crash_and_restart()
-        again.sees(sender.payjoin())
-        restored = await again.until_row(session_id, status="paid_without_payjoin")
-        request = again.wallet.get_request(restored["request_id"])
-        said = again.sessions.report.of_request(request, None)
-        assert said is not None
-        assert said["received_sat"] == restored["received_sat"] == row["received_sat"]
-        await again.close()
+        row = await merchant.until_row(second, status="completed")
+        assert merchant.row(first)["contributed_sat"] == row["contributed_sat"]
+        received = [merchant.row(session_id)["received_sat"] for session_id in (first, second)]
+        assert received == [AMOUNT, AMOUNT - row["receiver_fee_sat"]]
 
 
 # Several

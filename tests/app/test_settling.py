@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from electrum.bitcoin import address_to_script
 from electrum.interface import TxBroadcastHashMismatch, TxBroadcastServerReturnedError, TxBroadcastUnknownError
 from electrum.network import UntrustedServerReturnedError
 from electrum.transaction import Transaction
+from electrum.util import trigger_callback
 
 from payjoin_plugin.app.settling import LONGEST_REFUSED
 from payjoin_plugin.app.view import view_of
@@ -246,6 +248,42 @@ def test_a_payment_that_gets_no_payjoin_is_broadcast(tmp_path: Path, parameters:
             assert sender.error is not None
 
     run()
+
+
+@on_electrums_loop
+async def test_a_double_spend_whose_block_is_undone_is_forgotten_with_the_next_block(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        other = elsewhere(sender)
+        hear(merchant, other, confirmed=True, height=merchant.wallet.adb.get_local_height())
+        await merchant.until_row(session_id, status="failed")
+        await merchant.until(lambda: not view_of(merchant.sessions, session_id).can_broadcast)
+        trigger_callback("blockchain_updated")
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        del merchant.shop.chain.txs[other.txid()]
+        trigger_callback("blockchain_updated")
+        await merchant.until(lambda: view_of(merchant.sessions, session_id).can_broadcast)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_a_payment_of_two_requests_is_not_broadcast_unasked_where_one_is_paid_otherwise(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        (first, first_uri), (second, second_uri) = merchant.offer(), merchant.offer(exp=2)
+        made = merchant.shop.payment(parse(second_uri).address)
+        (paid, (change, left)), script = made.outputs, address_to_script(parse(first_uri).address)
+        made = replace(made, outputs=(paid, (script, AMOUNT), (change, left - AMOUNT)))
+        paying = [asyncio.ensure_future(merchant.shop.sender(uri, made=made).run()) for uri in (first_uri, second_uri)]
+        for session_id in (first, second):
+            await merchant.until_row(session_id, reason="needs_approval")
+        merchant.sees(transaction([foreign_outpoint("other")], [(parse(first_uri).address, AMOUNT)]))
+        await merchant.until_row(first, status="paid_without_payjoin")
+        await merchant.until_row(second, status="expired")
+        await asyncio.gather(*merchant.sessions.live._tasks.values())
+        assert merchant.network.broadcast == []
+        for task in paying:
+            task.cancel()
 
 
 # Broadcasting by hand

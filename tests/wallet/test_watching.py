@@ -172,35 +172,41 @@ def test_a_lightning_request_is_not_paid_on_chain(wallet: Abstract_Wallet) -> No
     assert not request_paid(wallet, request)
 
 
+def nobody_asks(_tx: object, _coins: object) -> str | None:
+    """For what pays one address of ours."""
+    raise AssertionError("it was asked where a coin came back to")
+
+
 def test_a_payjoin_counts_as_what_it_brings_less_our_coin(wallet: Abstract_Wallet, address: str) -> None:
     (ours,) = fund(wallet, 50_000, address=wallet.get_receiving_addresses()[1])
     payjoin = transaction([THEIR_COIN, ours], [(address, 69_900), (ELSEWHERE, 4_000)])
     wallet.adb.verify_txins = None  # made-up signatures
     see_in_mempool(wallet, payjoin)
-    assert received_sat(wallet, address, contributed=[ours]) == 19_900
+    assert received_sat(wallet, address, came_back_to=nobody_asks) == 19_900
     assert arrived_sat(wallet, address) == 69_900
 
 
-def test_a_coin_of_ours_that_nobody_here_gave_is_no_gain_either(wallet: Abstract_Wallet, address: str) -> None:
+def test_of_several_addresses_the_one_that_gave_the_coin_has_it_back(wallet: Abstract_Wallet, address: str) -> None:
     (ours,) = fund(wallet, 50_000, address=wallet.get_receiving_addresses()[1])
     other = wallet.get_receiving_addresses()[2]
     wallet.adb.verify_txins = None  # made-up signatures
     see_in_mempool(wallet, transaction([THEIR_COIN, ours], [(address, 69_900), (other, 4_000)]))
-    assert received_sat(wallet, address, contributed=[]) == 19_900
-    assert received_sat(wallet, address, contributed=[], elsewhere=[ours]) == 69_900
-    assert received_sat(wallet, other, contributed=[]) == 4_000
+    assert received_sat(wallet, address, came_back_to=lambda _tx, _coins: other) == 69_900
+    assert received_sat(wallet, address, came_back_to=lambda _tx, _coins: address) == 19_900
+    assert received_sat(wallet, address, came_back_to=lambda _tx, _coins: None) == 19_900
+    assert received_sat(wallet, other, came_back_to=lambda _tx, _coins: None) == 4_000
 
 
 def test_what_the_wallet_pays_itself_has_arrived(wallet: Abstract_Wallet, address: str) -> None:
     (ours,) = fund(wallet, 50_000, address=wallet.get_receiving_addresses()[1])
     wallet.adb.verify_txins = None  # made-up signatures
     see_in_mempool(wallet, transaction([ours], [(address, 49_000)]))
-    assert received_sat(wallet, address, contributed=[]) == 49_000
+    assert received_sat(wallet, address, came_back_to=nobody_asks) == 49_000
 
 
 def test_nothing_seen_nothing_received(wallet: Abstract_Wallet, address: str) -> None:
     wallet.adb.add_transaction(transaction([THEIR_COIN], [(address, 20_000)]))
-    assert received_sat(wallet, address, contributed=[]) == 0
+    assert received_sat(wallet, address, came_back_to=nobody_asks) == 0
 
 
 # How deep
