@@ -13,13 +13,12 @@ from ..errors import Unreachable
 from ..session.outcome import is_conflict
 from ..session.receiver import ProposalPosted, SessionClosed, held_original, open_state
 from ..wallet.coinwatch import watch_coins
-from ..wallet.spenders import Spender, spenders_of
 from .ledger import ReceiverSession, now
 
 if TYPE_CHECKING:
-    from electrum.wallet import Abstract_Wallet
-
     from ..wallet.chain import ChainLookUp
+    from ..wallet.spenders import Fate, Spender
+    from .originals import Originals
 
 AFTER_ANSWER = 600
 """Seconds after the answer for which the coins are watched."""
@@ -30,15 +29,18 @@ class DoubleSpends(Logger):
 
     def __init__(
         self,
-        wallet: Abstract_Wallet,
         chain: ChainLookUp,
+        originals: Originals,
         found: Callable[[ReceiverSession, Sequence[Spender]], None],
     ) -> None:
-        """`found(session, conflicts)` is called when a session's coins were seen spent elsewhere, and when no more."""
+        """`found(session, conflicts)` is called when a session's coins are seen to be gone, and when no more.
+
+        There are no conflicts where a coin went with what made it.
+        """
         Logger.__init__(self)
         self.seen: set[str] = set()
-        """The sessions whose sender's coins went elsewhere."""
-        self._wallet, self._chain, self._found = wallet, chain, found
+        """The sessions whose sender's coins are gone: spent elsewhere, or never made."""
+        self._chain, self._originals, self._found = chain, originals, found
         self._watches: dict[str, asyncio.Task[None]] = {}
 
     def watch(self, session: ReceiverSession, *, look: bool = False) -> None:
@@ -48,13 +50,14 @@ class DoubleSpends(Logger):
             self._watches[session.id] = task
             task.add_done_callback(lambda _: self._watches.pop(session.id, None))
 
-    def hear(self, session: ReceiverSession, spenders: Sequence[Spender]) -> None:
-        """Take note of what the Electrum server says that the sender's coins are spent by."""
+    def hear(self, session: ReceiverSession, fate: Fate) -> None:
+        """Take note of what the Electrum server says that became of the sender's coins."""
         state = open_state(session.state)
-        conflicts = [tx for tx in spenders if is_conflict(state, tx.raw)]
-        if not conflicts and session.id not in self.seen:
+        conflicts = [tx for tx in fate.spenders if is_conflict(state, tx.raw)]
+        are_gone = bool(conflicts) or fate.vanished
+        if not are_gone and session.id not in self.seen:
             return
-        if conflicts:
+        if are_gone:
             self.seen.add(session.id)
         else:
             self.seen.discard(session.id)
@@ -84,7 +87,7 @@ class DoubleSpends(Logger):
             while not isinstance(session.state, SessionClosed) and await self._has_moved(session, moved):
                 moved.clear()
                 try:
-                    self.hear(session, await spenders_of(self._wallet, self._chain, scripts))
+                    self.hear(session, await self._originals.fate_of(original.txid, scripts))
                 except Unreachable:
                     await asyncio.sleep(backoff.next())
                     moved.set()

@@ -17,11 +17,11 @@ from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
-from ..wallet.spenders import Spender, spenders_of
+from ..wallet.spenders import Fate, fate_of
 from ..wallet.watching import arrived_sat, confirmations, request_paid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
@@ -100,27 +100,27 @@ class Originals(Logger):
             if any((confirmations(self._wallet, spender) or 0) >= DEEP for spender in spenders):
                 self._store.drop_original(kept.txid)
 
-    async def spenders(self, kept: KeptOriginal, scripts: Mapping[str, bytes] | None = None) -> list[Spender]:
-        """Ask the Electrum server what spends a payment's coins.
+    async def fate(self, kept: KeptOriginal) -> Fate:
+        """Ask the Electrum server what became of a payment's coins, where nothing else says which they are.
 
-        `scripts`: the scriptPubKeys that it spends from, by outpoint, where they are known. Raises Unreachable.
+        Raises Unreachable.
         """
-        scripts = scripts or await self._scripts_of(self._transaction(kept))
-        spenders = await spenders_of(self._wallet, self._chain, scripts)
-        self.hear(kept.txid, spenders)
-        return spenders
+        scripts = await self._scripts_of(self._transaction(kept))
+        return Fate((), vanished=True) if scripts is None else await self.fate_of(kept.txid, scripts)
 
-    def hear(self, txid: str, spenders: Sequence[Spender]) -> None:
-        """Take note of what the Electrum server says that a payment's coins are spent by; deep enough, it is forgotten.
+    async def fate_of(self, txid: str, scripts: Mapping[str, bytes]) -> Fate:
+        """Ask the same, knowing the scriptPubKeys that a payment spends from, by outpoint. Raises Unreachable.
 
-        What a block spends is handed over to nobody, though the block may yet be undone.
+        What a block spends is handed over to nobody, though the block may yet be undone; deep enough, it is forgotten.
         """
-        if any(spender.depth >= DEEP for spender in spenders):
+        fate = await fate_of(self._wallet, self._chain, scripts)
+        if any(spender.depth >= DEEP for spender in fate.spenders):
             self._store.drop_original(txid)
-        if any(spender.confirmed for spender in spenders):
+        if any(spender.confirmed for spender in fate.spenders):
             self._spent.add(txid)
         else:
             self._spent.discard(txid)
+        return fate
 
     def is_spent(self, kept: KeptOriginal) -> bool:
         """Tell whether a block spends a payment's coins, by the server's last word."""
@@ -223,16 +223,18 @@ class Originals(Logger):
             self._to_us[kept.txid] = [txout for txout in outputs if self._wallet.is_mine(txout.address)]
         return self._to_us[kept.txid]
 
-    async def _scripts_of(self, tx: Transaction) -> dict[str, bytes]:
-        """Fetch the scripts that a payment spends from, by outpoint. Raises Unreachable."""
+    async def _scripts_of(self, tx: Transaction) -> dict[str, bytes] | None:
+        """Fetch the scripts that a payment spends from, by outpoint; None if one is not known. Raises Unreachable."""
         if self._wallet.network is None:
             raise Unreachable(_("Electrum is offline"))
         scripts = {}
         for txin in tx.inputs():
             try:
                 raw = await self._wallet.network.get_transaction(txin.prevout.txid.hex())
-            except (BestEffortRequestFailed, UntrustedServerReturnedError, TimeoutError) as error:
-                raise Unreachable(_("the Electrum server does not know the sender's coins")) from error
+            except UntrustedServerReturnedError:
+                return None
+            except (BestEffortRequestFailed, TimeoutError) as error:
+                raise Unreachable(str(error) or _("the Electrum server did not answer")) from error
             scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
         return scripts
 

@@ -75,7 +75,7 @@ class WalletSessions(Logger):
         )
         self.offering = Offering(wallet, self.store, services)
         self.originals = Originals(wallet, self.store, chain)
-        self.double_spends = DoubleSpends(wallet, chain, self._coins_moved)
+        self.double_spends = DoubleSpends(chain, self.originals, self._coins_moved)
         self.settling = Settling(
             wallet,
             self.ledger,

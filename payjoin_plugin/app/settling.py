@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..bip78.original import Original
     from ..wallet.receiving import ElectrumReceiverWallet
-    from ..wallet.spenders import Spender
+    from ..wallet.spenders import Fate, Spender
     from .settings import Settings
 
 
@@ -49,9 +49,9 @@ class Settling(Logger):
         *,
         electrum: ElectrumReceiverWallet,
         settings: Settings,
-        hear: Callable[[ReceiverSession, Sequence[Spender]], None],
+        hear: Callable[[ReceiverSession, Fate], None],
     ) -> None:
-        """`hear(session, spenders)` is told what spends the sender's coins, whenever the server was asked."""
+        """`hear(session, fate)` is told what became of the sender's coins, whenever the server was asked."""
         Logger.__init__(self)
         self._wallet, self._ledger, self._originals = wallet, ledger, originals
         self._electrum, self._settings, self._hear = electrum, settings, hear
@@ -92,9 +92,7 @@ class Settling(Logger):
 
         A double spend that pays the request too is the wallet's to see: whether it pays it in full, the wallet knows.
         """
-        state, original = session.state, held_original(session.state)
-        if original is not None:
-            self._originals.hear(original.txid, conflicts)
+        state = session.state
         if isinstance(state, SessionClosed):
             return False
         script = self._electrum.script_of(state.created.address)
@@ -122,7 +120,7 @@ class Settling(Logger):
             return txid
         if self._originals.is_paid(payment):
             raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
-        spenders = await self._originals.spenders(payment, _scripts(original))
+        spenders = (await self._fate(payment, _scripts(original))).spenders
         if txid in [tx.txid for tx in spenders]:
             return txid
         if any(self._is_payjoin(payment, session, tx) for tx in spenders):
@@ -221,15 +219,21 @@ class Settling(Logger):
         self, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
     ) -> bool:
         """Tell whether there is nothing more to do for a kept payment. Raises Unreachable, OSError, UserError."""
-        spenders = await self._originals.spenders(kept, scripts)
+        fate = await self._fate(kept, scripts)
         if session is not None:
-            self._hear(session, spenders)
-        if not self._is_due(kept, session) or kept.txid in [tx.txid for tx in spenders]:
+            self._hear(session, fate)
+        if not self._is_due(kept, session) or kept.txid in [tx.txid for tx in fate.spenders]:
             return True
-        if spenders or not self._electrum.is_current():  # a new connection meanwhile: the request may be paid by now
+        if (
+            fate.spenders or not self._electrum.is_current()
+        ):  # a new connection meanwhile: the request may be paid by now
             return False
         await self._originals.broadcast(kept.tx)
         return True
+
+    async def _fate(self, kept: KeptOriginal, scripts: Mapping[str, bytes] | None) -> Fate:
+        """Ask what became of a payment's coins. `scripts`: what its log says of them. Raises Unreachable."""
+        return await (self._originals.fate(kept) if scripts is None else self._originals.fate_of(kept.txid, scripts))
 
     def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
         """Tell whether a kept payment shall be broadcast now, without being asked for."""

@@ -87,6 +87,11 @@ class OnChain(NamedTuple):
     confirmed_at: int
     """Height of the block that holds it, as the server lists it; 0 if none does, or if it is not listed."""
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the server knows neither the coin nor what made it."""
+        return self.previous_tx is None and not self.unspent and self.spender is None
+
 
 class ChainLookUp:
     """Asks Electrum servers about other people's coins, and keeps to one server while that one knows.

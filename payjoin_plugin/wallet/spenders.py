@@ -1,4 +1,4 @@
-"""What spends the coins of an original: found on an Electrum server, and proved by the chain where it says confirmed.
+"""What became of the coins of an original: asked of an Electrum server, proved by the chain where it says confirmed.
 
 A server may tell of a transaction that was never mined. An original that is forgotten for it would be money lost, so a
 block's own proof is asked for, as Electrum does for the wallet's own transactions.
@@ -37,16 +37,25 @@ class Spender:
         return self.depth > 0
 
 
-async def spenders_of(wallet: Abstract_Wallet, chain: ChainLookUp, scripts: Mapping[str, bytes]) -> list[Spender]:
-    """Return what spends the outpoints, given with the scriptPubKey of each. Raises Unreachable."""
-    found = {
-        coin.spender: coin.spent_at for coin in (await chain.look_up(scripts)).values() if coin.spender is not None
-    }
+@dataclass(frozen=True)
+class Fate:
+    """What became of the coins of an original."""
+
+    spenders: tuple[Spender, ...]
+    vanished: bool
+    """The server knows nothing of what made one of them: the unconfirmed parent was replaced or dropped. Nobody can
+    spend that coin, unless the parent comes back."""
+
+
+async def fate_of(wallet: Abstract_Wallet, chain: ChainLookUp, scripts: Mapping[str, bytes]) -> Fate:
+    """Return what became of the outpoints, given with the scriptPubKey of each. Raises Unreachable."""
+    coins = (await chain.look_up(scripts)).values()
+    found = {coin.spender: coin.spent_at for coin in coins if coin.spender is not None}
     spenders = []
     for raw, height in found.items():
         txid = Transaction(raw.hex()).txid()
         spenders.append(Spender(txid, raw, await _depth(wallet, txid, height) if height > 0 else 0))
-    return spenders
+    return Fate(tuple(spenders), vanished=any(coin.is_unknown for coin in coins))
 
 
 async def _depth(wallet: Abstract_Wallet, txid: str, height: int) -> int:

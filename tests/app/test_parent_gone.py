@@ -1,0 +1,117 @@
+"""The transaction that made the sender's coin is replaced, or dropped, before a block has it: the coin is no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from electrum.interface import TxBroadcastServerReturnedError
+from electrum.network import UntrustedServerReturnedError
+from electrum.transaction import Transaction
+
+from payjoin_plugin.app.view import view_of
+from payjoin_plugin.client import checking
+from payjoin_plugin.client.pace import Backoff
+from tests.app.test_settling import SOON, hold, kept
+from tests.merchant import Merchant, on_electrums_loop, shop
+from tests.pair import Sender
+from tests.wallet.wallets import electrum_running, reopen
+
+
+@pytest.fixture(autouse=True, scope="module")
+def electrum_loop() -> Iterator[None]:
+    with electrum_running():
+        yield
+
+
+def forget_parent(merchant: Merchant, sender: Sender) -> Transaction:
+    """Let the Electrum server forget what made the sender's coin, tell who watches, and return it."""
+    parent = Transaction(sender.made.coins[0].previous)
+    del merchant.shop.chain.txs[parent.txid()]
+    notify(merchant)
+    return parent
+
+
+def notify(merchant: Merchant) -> None:
+    session = merchant.network.interfaces["main"].session
+    assert session is not None
+    session.notify()
+
+
+def test_a_coin_that_is_no_more_is_a_double_spend_until_its_parent_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "PATIENCE", 0)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+            parent = forget_parent(merchant, sender)
+            await merchant.until_row(session_id, reason="double_spend")
+            assert view_of(merchant.sessions, session_id).double_spent
+            merchant.shop.chain.add(parent)
+            notify(merchant)
+            await merchant.until_row(session_id, reason="needs_approval")
+            assert not view_of(merchant.sessions, session_id).double_spent
+            assert kept(merchant) == {sender.made.transaction().txid()}
+            paying.cancel()
+
+    run()
+
+
+@on_electrums_loop
+async def test_after_the_answer_it_is_shown_and_nothing_is_done(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        forget_parent(merchant, sender)
+        await merchant.until_row(session_id, reason="double_spend", status="active")
+        assert merchant.events(session_id)[-1] == "PostedProposal"
+        assert kept(merchant) == {sender.made.transaction().txid()}
+
+
+@pytest.mark.parametrize("log_is_there", [True, False], ids=["by its session", "without its log"])
+def test_its_original_is_kept_and_tried_and_out_when_the_parent_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, log_is_there: bool
+) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant, exp=SOON)
+            parent = forget_parent(merchant, sender)
+            if not log_is_there:
+                merchant.wallet.db.prune_uninstalled_plugin_data(set())
+            merchant.wallet.save_db()
+            again = Merchant(merchant.shop, reopen(merchant.wallet))
+            await merchant.close()
+            tried = 0
+            take = again.network.broadcast_transaction
+
+            async def unknown(_txid: str) -> str:
+                raise UntrustedServerReturnedError(original_exception=Exception("no such transaction"))
+
+            async def take_with_its_parent(tx: Transaction) -> None:
+                nonlocal tried
+                tried += 1
+                if parent.txid() not in again.shop.chain.txs:
+                    assert kept(again) == {tx.txid()}
+                    raise TxBroadcastServerReturnedError("bad-txns-inputs-missingorspent")
+                await take(tx)
+
+            again.network.get_transaction = unknown  # type: ignore[method-assign,assignment]
+            again.network.broadcast_transaction = take_with_its_parent  # type: ignore[method-assign]
+            monkeypatch.setattr(Backoff, "next", lambda _: 0.01)
+            await again.open()
+            await again.until(lambda: tried > 1)
+            if log_is_there:
+                assert view_of(again.sessions, session_id).double_spent
+            again.shop.chain.add(parent)
+            await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
+            paying.cancel()
+            await again.close()
+
+    run()
