@@ -12,7 +12,7 @@ from tests.interop.mailboxes import written
 from tests.interop.payments import BY_ITSELF, UNTIL_ASKED, hold, is_at_node, pay, session_of, txid_of_original
 from tests.interop.receiver import Receiver
 from tests.interop.sender import AMOUNT, is_seen_as_paid, new_sender
-from tests.sender.payer import Payer
+from tests.sender.payer import Funds, Payer
 from tests.sender.payment import Terms
 from tests.stand.electrum_daemon import ElectrumError
 from tests.stand.payjoin_cli import txid_of
@@ -62,6 +62,22 @@ def test_a_double_spend_without_the_users_word_gets_no_answer(stand: Stand, merc
     merchant.rpc("payjoin_abort", session_id=session_of(request))
     mailboxes_of_the_other = 2
     assert len(written(stand) - before) == mailboxes_of_the_other
+
+
+def test_a_coin_that_goes_with_its_unconfirmed_parent_is_a_double_spend_too(stand: Stand, merchant: Receiver) -> None:
+    turncoat = Payer.create(stand, "turncoat", Funds("p2wpkh", 500_000))
+    (coin,) = turncoat.coins()
+    turncoat.broadcast(turncoat.spend([coin.outpoint], to=turncoat.address(), value_sat=499_000))
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(turncoat, merchant)
+        turncoat.broadcast(turncoat.spend([coin.outpoint], to=turncoat.address(), value_sat=450_000))
+        merchant.until(session_of(request), stage="waiting_for_wallet", reason="double_spend")
+        stand.mine()  # nothing that spends the coin is ever mined
+        assert merchant.session(session_of(request))["reason"] == "double_spend"
+        merchant.rpc("payjoin_abort", session_id=session_of(request))
+    with pytest.raises(ElectrumError, match="input|orphan"):
+        merchant.rpc("payjoin_broadcast_original", session_id=session_of(request))
+    assert not is_at_node(stand, txid_of_original(payment))
 
 
 def test_a_double_spend_that_was_mined_while_electrum_was_closed_ends_the_session(
