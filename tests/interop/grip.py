@@ -21,12 +21,13 @@ __all__ = ["NEW", "Grip"]
 class Grip:
     """Our hand in a daemon's process (inside.py). It lets go when the daemon is started again without it."""
 
-    def __init__(self, stand: Stand, name: str, plugin_zip: Path) -> None:
+    def __init__(self, stand: Stand, name: str, plugin_zip: Path, **settings: object) -> None:
+        """`settings`: of the plugin, where they are others than the stand's."""
         self._folder = stand.folder / f"inside-{name}"
         self._folder.mkdir()
         self._front = (INSIDE, self._folder)
         self.daemon: ElectrumDaemon = stand.electrum(
-            name, plugin=plugin_zip, settings=settings_for(stand), front=self._front
+            name, plugin=plugin_zip, settings=settings_for(stand, **settings), front=self._front
         )
 
     def reach_in(self) -> None:

@@ -75,7 +75,7 @@ def test_a_coin_that_goes_with_its_unconfirmed_parent_is_a_double_spend_too(stan
         stand.mine()  # nothing that spends the coin is ever mined
         assert merchant.session(session_of(request))["reason"] == "double_spend"
         merchant.rpc("payjoin_abort", session_id=session_of(request))
-    with pytest.raises(ElectrumError, match="input|orphan"):
+    with pytest.raises(ElectrumError, match=r"input|orphan"):
         merchant.rpc("payjoin_broadcast_original", session_id=session_of(request))
     assert not is_at_node(stand, txid_of_original(payment))
 

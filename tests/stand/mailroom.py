@@ -50,6 +50,13 @@ class RealMailroom:
             raise self.directory.error(f"its keys: HTTP {status}, {len(body)} bytes")
         return body
 
+    def change_keys(self) -> None:
+        """Have the directory make new OHTTP keys, and know the old ones no more, as one does after some months."""
+        self.directory.stop()
+        for keys in (self.folder / "directory" / "ohttp-keys").iterdir():
+            keys.unlink()
+        self.start("directory")
+
     def start(self, role: str) -> Service:
         """Start `directory` or `relay`, again too: on the same port, with the same keys."""
         folder = self.folder / role
