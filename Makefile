@@ -9,6 +9,9 @@ SLOW = tests/app tests/wallet tests/gui tests/interop tests/stand tests/test_ass
 # What is pure; `make test` wants every line and branch of it covered.
 CORE = tests/wire tests/bip78 tests/session
 
+# What only computes takes a worker for each core; what waits for other programs bears more.
+FAST = --numprocesses=auto
+
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -17,11 +20,11 @@ demo: ## a whole payjoin on a private test network, in a window if there is a di
 
 # The core first, by itself: it is measured, line and branch. Then all the rest, several files at a time.
 test: lint ## everything that is tested; CI runs this
-	$(RUN) --peers -- sh -ec 'coverage run -m pytest $(CORE); coverage report'
-	$(RUN) --peers -- python -m pytest $(addprefix --ignore=,$(CORE)) --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+	$(RUN) --peers -- sh -ec 'coverage erase; coverage run -m pytest $(CORE) $(FAST); coverage combine -q; coverage report'
+	$(RUN) --peers -- python -m pytest $(addprefix --ignore=,$(CORE)) --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: lint ## the fast tier, under a minute: what each commit passes
-	$(RUN) -- python -m pytest $(addprefix --ignore=,$(SLOW))
+	$(RUN) -- python -m pytest $(addprefix --ignore=,$(SLOW)) $(FAST)
 
 lint: ## format, lint and types
 	$(RUN) -- sh -ec 'ruff format --check; ruff check; mypy'
