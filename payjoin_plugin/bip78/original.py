@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from electrum.transaction import PartialTransaction, Transaction, TxInput, TxOutput
+from electrum.transaction import PartialTransaction, Transaction, TxOutput
 
 from ..errors import DecodeError, Fault, NotYetKnown, OriginalRefused
 from .parameters import Parameters
@@ -126,7 +126,7 @@ def check_original(original: Original, facts: ChainFacts, *, script_pubkey: byte
         raise OriginalRefused(Fault.NOT_SIGNED, "a signature is wrong, or of no standard form")
     known = [facts.inputs[outpoint] for outpoint in original.outpoints if outpoint in facts.inputs]
     _check_coins(tx, known, txid=original.txid)
-    previous = [_previous_tx(txin, about) for txin, about in zip(tx.inputs(), known, strict=True)]
+    previous = _previous_txs(tx, known)
     made = tuple(coins.outputs()[txin.prevout.out_idx] for txin, coins in zip(tx.inputs(), previous, strict=True))
     if made != original.spent:
         raise OriginalRefused(Fault.NOT_SIGNED, "the PSBT lies about what it spends")
@@ -178,19 +178,31 @@ def _conflicts(raw: bytes, tx: Transaction, *, txid: str) -> bool:
     return other.txid() != txid and not spends.isdisjoint(txin.prevout for txin in tx.inputs())
 
 
-def _previous_tx(txin: TxInput, about: InputFacts) -> Transaction:
-    """Return the transaction that made the coin. A server that gives another one knows no more than a silent one."""
-    if about.previous_tx is None:
-        raise NotYetKnown("a previous transaction is not known")
+def _previous_txs(tx: Transaction, known: list[InputFacts]) -> list[Transaction]:
+    """Return the transactions that made the coins, by input.
+
+    A server that gives another one knows no more than a silent one.
+    """
+    parsed: dict[bytes, Transaction] = {}  # one may be large, and have made the coins of many inputs
+    previous = []
+    for txin, about in zip(tx.inputs(), known, strict=True):
+        if (raw := about.previous_tx) is None:
+            raise NotYetKnown("a previous transaction is not known")
+        if raw not in parsed:
+            parsed[raw] = _parsed(raw)
+        if parsed[raw].txid() != txin.prevout.txid.hex():
+            raise NotYetKnown("a previous transaction is not the one asked for")
+        if txin.prevout.out_idx >= len(parsed[raw].outputs()):
+            raise OriginalRefused(Fault.COINS_GONE, "an input that never was")
+        previous.append(parsed[raw])
+    return previous
+
+
+def _parsed(raw: bytes) -> Transaction:
     try:
-        previous = parse_transaction(about.previous_tx)
+        return parse_transaction(raw)
     except DecodeError as error:
         raise NotYetKnown("a previous transaction is garbled") from error
-    if previous.txid() != txin.prevout.txid.hex():
-        raise NotYetKnown("a previous transaction is not the one asked for")
-    if txin.prevout.out_idx >= len(previous.outputs()):
-        raise OriginalRefused(Fault.COINS_GONE, "an input that never was")
-    return previous
 
 
 def _fee_sat(spent: tuple[TxOutput, ...], tx: Transaction) -> int:

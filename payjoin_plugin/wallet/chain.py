@@ -137,9 +137,10 @@ class ChainLookUp:
         }
         gone = {outpoint: script for outpoint, script in scripts.items() if listed[outpoint] is None}
         spenders = await self._spenders(server, gone, answers)
+        made_by = {txid: bytes.fromhex(tx.serialize()) for txid, tx in previous.items()}
         found = {
             outpoint: OnChain(
-                previous_tx=bytes.fromhex(tx.serialize()) if (tx := previous.get(_txid(outpoint))) else None,
+                previous_tx=made_by.get(_txid(outpoint)),
                 unspent=height is not None,
                 spender=(spender := spenders.get(outpoint, (None, 0)))[0],
                 spent_at=spender[1],

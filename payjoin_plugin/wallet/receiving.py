@@ -26,7 +26,7 @@ from ..bip78.contribution import INPUT_WEIGHTS, Coin, FeeLimits, finish_proposal
 from ..bip78.original import ChainFacts, InputFacts, Original
 from ..bip78.psbt import Psbt, parse, psbt_of
 from ..errors import WalletError
-from .chain import ChainLookUp, OnChain
+from .chain import ChainLookUp
 from .storage import WalletStore
 from .watching import script_of
 
@@ -163,12 +163,13 @@ class ElectrumReceiverWallet:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
         scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
         found = await self._chain.look_up(scripts, known=_previous_in(original))
+        previous = {raw: Transaction(raw.hex()) for raw in {one.previous_tx for one in found.values()} if raw}
         inputs = {
             outpoint: InputFacts(
                 previous_tx=on_chain.previous_tx,
                 unspent=on_chain.unspent,
                 spender=on_chain.spender,
-                ours=self._is_ours(outpoint, scripts[outpoint], on_chain),
+                ours=self._is_ours(outpoint, scripts[outpoint], previous.get(on_chain.previous_tx or b"")),
                 confirmed_at=on_chain.confirmed_at,
             )
             for outpoint, on_chain in found.items()
@@ -255,13 +256,11 @@ class ElectrumReceiverWallet:
 
     # What they stand on
 
-    def _is_ours(self, outpoint: str, claimed_script: bytes, on_chain: OnChain) -> bool:
-        """Tell whether the wallet owns a coin, whatever the PSBT says of it."""
+    def _is_ours(self, outpoint: str, claimed_script: bytes, previous: Transaction | None) -> bool:
+        """Tell whether the wallet owns a coin, whatever the PSBT says. `previous`: what made it, as the server says."""
         txid, _, vout = outpoint.partition(":")
-        previous = [Transaction(on_chain.previous_tx.hex())] if on_chain.previous_tx else []
-        if (stored := self._wallet.db.get_transaction(txid)) is not None:
-            previous.append(stored)
-        made = [tx.outputs()[int(vout)].scriptpubkey for tx in previous if int(vout) < len(tx.outputs())]
+        makers = [tx for tx in (previous, self._wallet.db.get_transaction(txid)) if tx is not None]
+        made = [tx.outputs()[int(vout)].scriptpubkey for tx in makers if int(vout) < len(tx.outputs())]
         return any(self._wallet.is_mine(script_to_address(script)) for script in [claimed_script, *made])
 
     def _signable(self, tx: PartialTransaction) -> set[str]:
