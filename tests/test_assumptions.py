@@ -87,6 +87,7 @@ def test_a_request_is_stored_and_saved_by_add_payment_request_alone(wallet: Abst
         ("add_payment_request", "(self, req: electrum.invoices.Request, *, write_to_disk: bool = True)"),
         ("clear_requests", "(self)"),
         ("delete_request", "(self, request_id, *, write_to_disk: bool = True)"),
+        ("get_receiving_address", "(self, *args, **kwargs)"),  # by Electrum's decorator
         ("get_request_URI", "(self, req: electrum.invoices.Request) -> Optional[str]"),
         ("get_unused_addresses", "(self) -> Sequence[str]"),
         ("is_frozen_coin", "(self, utxo: electrum.transaction.PartialTxInput) -> bool"),

@@ -6,7 +6,8 @@
     delete_request        a deleted request's session ends in the same write
     clear_requests        the same for all of them at once
     stop                  the only sign that a wallet closes, in the window and in the daemon
-    get_unused_addresses  the address of an original that we hold goes to no other customer
+    get_unused_addresses, get_receiving_address
+                          the address of an original that we hold goes to no other customer
     is_frozen_coin        a coin that a session has contributed goes into no other payment, unless the user unfreezes it
 
 Whatever goes wrong in us is logged, and Electrum gets what it would have got without us.
@@ -76,6 +77,7 @@ class Seams:
             self._clear_requests,
             self._stop,
             self._get_unused_addresses,
+            self._get_receiving_address,
             self._is_frozen_coin,
         ):
             wrap()
@@ -180,6 +182,32 @@ class Seams:
             return addresses
 
         self._put("get_unused_addresses", get_unused_addresses)
+
+    def _get_receiving_address(self) -> None:
+        original = self._wallet.get_receiving_address
+
+        def get_receiving_address() -> str:
+            address: str = original()
+            if self._is_on("get_receiving_address"):
+                with _own_fault("a receiving address"):
+                    return self._not_held(address)
+            return address
+
+        self._put("get_receiving_address", get_receiving_address)
+
+    def _not_held(self, address: str) -> str:
+        """Return `address`, or where a payment to it is held another one, by Electrum's rule for when none is unused.
+
+        A wallet of a few imported addresses may have no other.
+        """
+        held = self._owner.held_addresses()
+        if address not in held:
+            return address
+        return min(
+            (other for other in self._wallet.get_receiving_addresses() if other not in held),
+            key=lambda other: (self._wallet.adb.is_used(other), bool(requests_at(self._wallet, other))),
+            default=address,
+        )
 
     def _is_frozen_coin(self) -> None:
         original = self._wallet.is_frozen_coin

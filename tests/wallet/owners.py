@@ -17,6 +17,7 @@ WRAPPED = (
     "clear_requests",
     "stop",
     "get_unused_addresses",
+    "get_receiving_address",
     "is_frozen_coin",
 )
 

@@ -214,6 +214,22 @@ def test_the_address_of_a_held_original_is_not_handed_out_again(wallet: Abstract
 
 
 @installed
+def test_it_is_not_handed_out_either_where_electrum_gives_an_address_a_second_time(
+    wallet: Abstract_Wallet, owner: Owner
+) -> None:
+    for _ in wallet.get_receiving_addresses():
+        request(wallet)
+    assert wallet.get_unused_address() is None
+    address = wallet.get_receiving_address()
+    owner.held = {address}
+    other = wallet.get_receiving_address()
+    assert other != address
+    assert other in wallet.get_receiving_addresses()
+    owner.held = set(wallet.get_receiving_addresses())
+    assert wallet.get_receiving_address() == address, "there is no other"
+
+
+@installed
 def test_the_address_of_an_expired_request_is_handed_out_last_of_all(wallet: Abstract_Wallet) -> None:
     request_id = request(wallet)
     address = wallet.get_request(request_id).get_address()
