@@ -1,7 +1,7 @@
 """Build the archive that Electrum installs, or set the checkout up for development.
 
     python setup.py zip        dist/payjoin-<version>.zip: prints its path and its SHA-256
-    pip install -e .[test]     the package and the tools of its tests, from this checkout
+    pip install -e .[test]     the package and the tools of its tests, without Electrum (`make` brings both)
 
 Electrum's user authorizes the hash of the archive, so the archive must have the same bytes wherever and whenever it is
 built: sorted names, one fixed date, fixed permissions, stored and not compressed. Name, version and texts stand in

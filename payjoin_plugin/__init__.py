@@ -67,7 +67,8 @@ SETTINGS: dict[str, tuple[object, str]] = {
         "Broadcast the sender's own payment when time runs out or the payjoin failed",
     ),
 }
-"""Name → default and help text. The bounds are in app/settings.py."""
+"""Name → default and help text. A further one has its bounds and its reading in app/settings.py, its line in
+gui/settings.py, and stands in README and user guide."""
 
 ELECTRUMS_OWN = ("enabled", "authorized")
 """What Electrum itself keeps under our prefix."""

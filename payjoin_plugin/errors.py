@@ -15,7 +15,8 @@
     │   ├─ Garbled                  a relay's or directory's answer that is none
     │   └─ NotYetKnown              the Electrum server has not said enough of an original yet
     ├─ SessionExpired               carries nothing; the fallback is asked of the state
-    ├─ WalletError                  shown to the user as it is: locked, no coin, needs a decision
+    ├─ SenderGone                   a v1 sender's time is over before ours
+    ├─ WalletError                  shown to the user as it is: locked, or it cannot sign
     ├─ UserError                    a wrong argument, setting or moment: a sentence for the one who asked
     └─ LogError
         ├─ UnreadableLog            a log that this version cannot read; left untouched
@@ -90,7 +91,7 @@ FAULT_CODES = {
     Fault.COSTS_TOO_MUCH: ErrorCode.NOT_ENOUGH_MONEY,
     Fault.VERSION: ErrorCode.VERSION_UNSUPPORTED,
 }
-"""What the sender is told for each fault (design: only the sender's faults and fixed limits are answered)."""
+"""What the sender is told for each fault: only the sender's faults, and fixed limits, are answered."""
 
 
 class OriginalRefused(ProtocolError):
@@ -166,6 +167,10 @@ class NotYetKnown(TransientError):
 
 class SessionExpired(PayjoinError):
     """The session's time is over."""
+
+
+class SenderGone(PayjoinError):
+    """The directory has dropped the v1 sender's request: no answer can reach them any more."""
 
 
 class WalletError(PayjoinError):

@@ -197,7 +197,7 @@ class MemoryStore:
 
 @dataclass
 class Policy:
-    """Implements client.runner.Policy."""
+    """Implements session.ports.Policy."""
 
     accept_v1_senders: bool = True
     ask_before_contributing: bool = False
@@ -250,11 +250,11 @@ class FakeWallet:
         await self.store.points.pause("looking up")
         return replace(self.chain.facts(), own_vouts=self.own_vouts)
 
-    def seen_elsewhere(self, original: Original, session_id: str) -> bool:
+    def seen_before(self, original: Original, session_id: str) -> bool:
         seen = self.store.content["seen"]
         return any(seen.get(outpoint, session_id) != session_id for outpoint in original.outpoints)
 
-    def coins(self, original: Original) -> Sequence[Coin]:
+    def coins(self) -> Sequence[Coin]:
         return [money.coin() for money in self.money if money.outpoint not in self.reserved]
 
     def exposed(self) -> frozenset[str]:

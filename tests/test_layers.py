@@ -5,7 +5,7 @@
     app     app/
     shell   client/        wallet/         asyncio, aiohttp | electrum           (they don't know each other)
     core    session/
-            wire/          bip78/          electrum.crypto | electrum.transaction     (nor do these)
+            wire/          bip78/          electrum.crypto | and electrum.transaction, .bitcoin     (nor do these)
             errors
 
 A folder that is not named here belongs to no layer.
@@ -23,6 +23,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "payjoin_plugin"
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
 MAX_LINES = 350
 
 
@@ -156,6 +157,21 @@ def deferred_nodes(tree: ast.Module) -> set[ast.AST]:
 @pytest.mark.parametrize("file", FILES)
 def test_each_file_keeps_to_its_layer(file: str) -> None:
     assert list(breaches((PACKAGE / file).read_text(encoding="utf-8"), file)) == []
+
+
+def test_each_file_of_app_uses_what_the_documentation_puts_below_it() -> None:
+    block = ARCHITECTURE.read_text(encoding="utf-8").split("<!-- app-order -->")[1]
+    rows = [row.split() for row in block.splitlines() if row.startswith("  ")]
+    depth = {name: number for number, row in enumerate(rows) for name in row}
+    assert sorted(depth) == sorted(path.stem for path in (PACKAGE / "app").glob("*.py") if path.stem != "__init__")
+    upward = [
+        f"{name} uses {node.module}"
+        for name in depth
+        for tree in [ast.parse((PACKAGE / "app" / f"{name}.py").read_text(encoding="utf-8"))]
+        for node in set(ast.walk(tree)) - deferred_nodes(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and depth[str(node.module)] <= depth[name]
+    ]
+    assert upward == []
 
 
 @pytest.mark.parametrize("folder", sorted({Path(file).parent.as_posix() for file in FILES}))

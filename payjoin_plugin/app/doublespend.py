@@ -78,7 +78,7 @@ class DoubleSpends(Logger):
     async def _watch(self, session: ReceiverSession, *, look: bool) -> None:
         original = held_original(session.state)
         assert original is not None
-        scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
+        scripts = original.input_scripts
         moved, backoff = asyncio.Event(), Backoff()
         watching = asyncio.get_running_loop().create_task(watch_coins(self._chain, scripts.values(), moved.set))
         if look:

@@ -41,7 +41,7 @@ class LiveSessions(Logger):
         double_spends: DoubleSpends,
         changed: Callable[[], None],
     ) -> None:
-        """`changed()` is called after every turn that a person may see."""
+        """`changed()` is called after every change that a person may see."""
         Logger.__init__(self)
         self.runners: dict[str, Runner] = {}
         """By session ID; of those whose task has ended too, for what they have to say."""

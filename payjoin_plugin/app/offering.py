@@ -50,7 +50,7 @@ class Offering:
         return self._services.settings.offer_in_commands if by_window is None else by_window
 
     def new_session(self, request: Request, now: int) -> tuple[str, Created]:
-        """Return the ID and the first event of a session for `request`; `why_not` said that it is possible."""
+        """Return the ID and the first event of a session for a `request` that nothing speaks against."""
         current = self._services.keeper.current()
         assert current is not None
         directory, keys = current

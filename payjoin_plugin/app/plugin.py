@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .sessions import WalletSessions
 
 CHANGED = "payjoin_changed"
-"""The event on Electrum's bus after every turn that a person may see; carries the wallet."""
+"""The event on Electrum's bus after every change that a person may see; carries the wallet."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class WalletSessions(Logger):
         changed: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
-        """`changed()` is called on any thread after every turn that a person may see, `closed()` at the end."""
+        """`changed()` is called on any thread after every change that a person may see, `closed()` at the end."""
         Logger.__init__(self)
         self.wallet, self._services, self.changed, self._closed = wallet, services, changed, closed
         self.store = WalletStore(wallet, storage)
@@ -308,10 +308,10 @@ class WalletSessions(Logger):
                 self.ledger.record(session, Closed(Abort()))
 
     async def decline(self, request_id: str) -> None:
-        """Make a request plain for good. Raises UserError where the sender has answered."""
+        """Make a request plain for good. Raises UserError where the sender's payment has come."""
         session = self.ledger.of_request(request_id)
         if session is not None and not isinstance(session.state, WaitingForOriginal):
-            said = _("the sender of {} has answered already: see payjoin_abort {}").format(request_id, session.id)
+            said = _("a payment for {} has come already: see payjoin_abort {}").format(request_id, session.id)
             raise UserError(f"request_id: {said}")
         self.store.drop_waiting(request_id)
         self.store.decline(request_id)  # first, for who looks why the session was aborted

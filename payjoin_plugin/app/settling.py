@@ -280,4 +280,4 @@ def _due_at(session: ReceiverSession | None) -> int:
 
 def _scripts(original: Original | None) -> dict[str, bytes] | None:
     """Return the scriptPubKeys that an original spends from, by outpoint; None where its log cannot be read."""
-    return None if original is None else dict(zip(original.outpoints, original.input_scripts, strict=True))
+    return None if original is None else original.input_scripts

@@ -211,7 +211,7 @@ def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
     assert original is not None
     wallet = sessions.electrum
     limits = wallet.fee_limits(state.payment_sat)
-    coin = state.choose(wallet.coins(original), limits, exposed=wallet.exposed())
+    coin = state.choose(wallet.coins(), limits, exposed=wallet.exposed())
     if coin is None:
         return None
     event = state.commit(coin, limits, position=0)

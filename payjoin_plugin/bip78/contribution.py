@@ -23,8 +23,8 @@ from ..errors import DecodeError, Fault, OriginalRefused, WalletError
 from .original import Original
 from .parameters import Parameters
 from .psbt import Psbt, final_transaction, parse, psbt_bytes, serialize, spent_output
-from .relay import dust_limit, is_data
 from .signatures import verify_inputs
+from .standard import dust_limit, is_data
 
 INPUT_WEIGHTS: Mapping[str, int] = {"p2wpkh": 272, "p2wpkh-p2sh": 364, "p2pkh": 592}
 """Weight units of a signed input, by Electrum's name of its type, with the longest signature that is standard: the
@@ -87,8 +87,8 @@ def choose_coin(
     """Choose the coin to contribute; None if there is none. `coins`: in the wallet's order of preference.
 
     One that is not refused for what it costs, if there is such a one: a few satoshis that somebody sent us must not
-    come before the others. Of those, a coin of the sender's script type if there is one; among them one that an
-    unfinished proposal has `exposed` already, since it tells a prober nothing new; then the first that leaves no input
+    come before the others. Of those, a coin of the sender's script type if there is one; among them one that a
+    proposal has `exposed` already, since it tells a prober nothing new; then the first that leaves no input
     unnecessary, else the first.
     """
     candidates = [coin for coin in coins if coin.outpoint not in original.outpoints]
@@ -97,7 +97,7 @@ def choose_coin(
         for coin in {coin.weight: coin for coin in candidates}.values()
     }
     candidates = [coin for coin in candidates if shares[coin.weight].are_allowed(coin)] or candidates
-    sender_types = {get_script_type_from_output_script(script) for script in original.input_scripts}
+    sender_types = {get_script_type_from_output_script(txout.scriptpubkey) for txout in original.spent}
     same_type = [coin for coin in candidates if get_script_type_from_output_script(coin.script_pubkey) in sender_types]
     candidates = same_type or candidates
     candidates = [coin for coin in candidates if coin.outpoint in exposed] or candidates

@@ -19,8 +19,8 @@ from electrum.transaction import PartialTransaction, Transaction, TxOutput
 from ..errors import DecodeError, Fault, NotYetKnown, OriginalRefused
 from .parameters import Parameters
 from .psbt import Psbt, final_transaction, parse, parse_transaction, spent_output
-from .relay import is_mature, objection, unlocked_at
 from .signatures import verify_inputs
+from .standard import is_mature, objection, unlocked_at
 
 LATE_BLOCKS = 3
 """Blocks by which our server may be behind the sender's node. Wallets lock to the newest block that they know."""
@@ -77,9 +77,9 @@ class Original:
     """Of the fallback, in weight units."""
 
     @property
-    def input_scripts(self) -> tuple[bytes, ...]:
-        """The scripts that hold the spent coins, as the PSBT claims."""
-        return tuple(txout.scriptpubkey for txout in self.spent)
+    def input_scripts(self) -> dict[str, bytes]:
+        """The scriptPubKeys that hold the spent coins, by outpoint, as the PSBT claims."""
+        return {outpoint: txout.scriptpubkey for outpoint, txout in zip(self.outpoints, self.spent, strict=True)}
 
     @property
     def fee_sat(self) -> int:

@@ -59,7 +59,7 @@ class Parameters:
         return replace(self, additional_fee=None)
 
 
-def from_query(query: str, *, supported: tuple[int, ...] = (1, 2)) -> Parameters:
+def from_query(query: str) -> Parameters:
     """Read the parameters. What is unknown is ignored, the last of two wins, as in the reference.
 
     A v1 sender's parameters pass the directory in plain text, so a missing `disableoutputsubstitution` proves nothing:
@@ -67,7 +67,7 @@ def from_query(query: str, *, supported: tuple[int, ...] = (1, 2)) -> Parameters
     """
     values = dict(_pairs(query))
     version = values.get("v", "1")
-    if version not in [str(number) for number in supported]:
+    if version not in ("1", "2"):
         raise OriginalRefused(Fault.VERSION, "unknown version")
     return Parameters(
         version=int(version),

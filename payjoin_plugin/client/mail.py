@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from ..errors import DirectoryStatus, Dropped, KeysRejected, TransientError
+from ..errors import DirectoryStatus, Dropped, KeysRejected, SenderGone, TransientError
 from ..wire.mailbox import Call, read_poll, read_post
 from ..wire.ohttp import KeyConfig
 from .directory import Relays
@@ -21,10 +21,6 @@ class Transport(Protocol):
 
     async def fetch_keys(self, relay: str | None, directory: str) -> KeyConfig:
         """Return the directory's OHTTP keys. Raises TransientError."""
-
-
-class SenderGoneError(Exception):
-    """The directory has dropped the v1 sender's request: no answer can reach them any more."""
 
 
 class Mail:
@@ -50,7 +46,7 @@ class Mail:
     async def answer(self, directory: str, call: Call, *, waits: bool = False) -> None:
         """Put something into a mailbox. `waits`: it is for a v1 sender, whose request waits at the directory.
 
-        Raises TransientError and, where they waited in vain, SenderGoneError. What is not sealed is believed when a
+        Raises TransientError and, where they waited in vain, SenderGone. What is not sealed is believed when a
         second relay says so too, where there is one: the first time it is a TransientError.
         """
         avoid = self._suspect or self._said_gone or self._poll_relay
@@ -65,7 +61,7 @@ class Mail:
                 raise
             for said in filter(None, (relay, self._said_gone)):
                 self._relays.succeeded(said)  # it carried the directory's word
-            raise SenderGoneError from status
+            raise SenderGone from status
 
     def asked_away(self, directory: str) -> float:
         """Return for how many seconds polls are to wait: 0 unless each relay asked to be left alone."""

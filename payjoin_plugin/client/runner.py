@@ -15,7 +15,7 @@ from enum import Enum
 from typing import assert_never
 
 from ..bip78.original import read_original
-from ..errors import KeysRejected, NotSent, NotYetKnown, SessionExpired, TransientError, WalletError
+from ..errors import KeysRejected, NotSent, NotYetKnown, SenderGone, SessionExpired, TransientError, WalletError
 from ..session.events import (
     AcceptedOriginal,
     Closed,
@@ -45,7 +45,7 @@ from ..session.receiver import (
 from ..session.status import Waiting
 from .checking import Checks, is_double_spend
 from .deadline import deadline
-from .mail import Mail, SenderGoneError
+from .mail import Mail
 from .pace import LATE_CHECK, LONGEST_LEAVE, MOST_RENEWALS, Backoff, Pace
 from .waiting import Consent, WaitingRoom
 
@@ -120,7 +120,7 @@ class Runner:
                 if not isinstance(state, PostingError):
                     return End.EXPIRED
                 event = Closed(Failure())  # nobody waits to be told any more
-            except SenderGoneError:
+            except SenderGone:
                 return End.SENDER_GONE
             except (TransientError, WalletError, OSError) as trouble:
                 await self._rest(trouble)
@@ -178,15 +178,15 @@ class Runner:
         original = read_original(state.retrieved.original)
         await self._store.quiet()
         # From here to the recorded event nothing is awaited: no other session can take the same coin.
-        seen_elsewhere = self._wallet.seen_elsewhere(original, self.session.id)
+        seen_before = self._wallet.seen_before(original, self.session.id)
         accept_v1 = self._policy.accept_v1_senders
-        if (refusal := state.refuse(accept_v1=accept_v1, seen_elsewhere=seen_elsewhere)) is not None:
+        if (refusal := state.refuse(accept_v1=accept_v1, seen_before=seen_before)) is not None:
             return refusal
         if (reason := self._room.must_wait()) is not None:
             await self._room.wait(reason)
             return None
         limits = self._wallet.fee_limits(state.payment_sat)
-        coin = state.choose(self._wallet.coins(original), limits, exposed=self._wallet.exposed())
+        coin = state.choose(self._wallet.coins(), limits, exposed=self._wallet.exposed())
         if coin is None:
             await self._room.wait(Waiting.NO_COIN)
             return None
@@ -244,7 +244,7 @@ class Runner:
         await self._store.flush()
         if self.session.state is not state:
             return None
-        with suppress(SenderGoneError):
+        with suppress(SenderGone):
             await self._mail.answer(state.created.directory, state.answer(), waits=state.retrieved.reply_key is None)
         return Closed(Failure())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from electrum.i18n import _
 
-from ..app.report import fault_words
+from ..app.sentences import fault_words
 from ..app.view import Payment, Share, View
 from ..app.visible import PaidBy
 from ..session.status import Stage, Status, Waiting

@@ -38,7 +38,7 @@ KINDS: dict[str, type] = {
     "posted_original": ev.PostedOriginal,
     "closed": ev.Closed,
 }
-"""The words in the file, fixed for ever; class names may change."""
+"""The words in the file, fixed for ever; so are the class names, which the commands say."""
 
 OUTCOMES: dict[str, type] = {
     "success": ev.Success,

@@ -43,14 +43,14 @@ class ReceiverWallet(Protocol):
     async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
 
-    def seen_elsewhere(self, original: Original, session_id: str) -> bool:
+    def seen_before(self, original: Original, session_id: str) -> bool:
         """Tell whether another session has shown a coin to an original with one of these inputs."""
 
-    def coins(self, original: Original) -> Sequence[Coin]:
+    def coins(self) -> Sequence[Coin]:
         """Return the coins that may be contributed now, in the order of preference. May be empty."""
 
     def exposed(self) -> frozenset[str]:
-        """Return the outpoints that unfinished proposals have shown already."""
+        """Return the outpoints that proposals have shown already."""
 
     def fee_limits(self, payment_sat: int) -> FeeLimits:
         """Return the caps as they are set now, in sat/kwu and sat."""

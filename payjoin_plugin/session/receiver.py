@@ -139,14 +139,14 @@ class BuildingProposal:
     def _parameters(self) -> Parameters:
         return from_query(self.retrieved.query).without_fee_from(self.accepted.own_vouts)
 
-    def refuse(self, *, accept_v1: bool, seen_elsewhere: bool) -> RefusedOriginal | None:
+    def refuse(self, *, accept_v1: bool, seen_before: bool) -> RefusedOriginal | None:
         """Refuse a payjoin, where one cannot be; the original stays a payment that we hold.
 
-        `seen_elsewhere`: one of its coins was in an original of another session that got a proposal.
+        `seen_before`: one of its coins was in an original of another session that got a proposal.
         """
         try:
             parameters = _parameters(self.retrieved, accept_v1=accept_v1)
-            if seen_elsewhere:
+            if seen_before:
                 raise OriginalRefused(Fault.SEEN_BEFORE)
             check_terms(read_original(self.retrieved.original), parameters)
         except OriginalRefused as refusal:

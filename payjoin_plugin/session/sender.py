@@ -1,6 +1,6 @@
 """The sender's half: enough for the tests and the demo, in the same pattern as the receiver's.
 
-CreatedSender ─► PostingOriginal ─► PollingForProposal ─► SessionClosed
+PostingOriginal ─► PollingForProposal ─► SenderClosed
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..bip78.parameters import from_query, parse_error
-from ..bip78.proposal import check_proposal
 from ..bip78.psbt import Psbt, cut_psbt, psbt_of
+from ..bip78.sender_checks import check_proposal
 from ..errors import ErrorReplyReceived, IllegalEvent, ProtocolError
 from ..wire.keys import SecretKey
 from ..wire.mailbox import (

@@ -58,7 +58,7 @@ class Barrier:
             await asyncio.wait([self._saving])
 
     def flush_now(self) -> None:
-        """Do the same at once, for threads without an event loop (not a QThread: Electrum refuses those)."""
+        """Do as `flush` at once, for threads without an event loop (not a QThread: Electrum refuses those)."""
         with self._wallet.db.lock:
             if not self._are_unsaved(self._unsaved):
                 return

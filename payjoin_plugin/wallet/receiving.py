@@ -69,7 +69,7 @@ class CoinBook(Protocol):
         """Return the coins that running sessions have contributed."""
 
     def exposed_outpoints(self) -> frozenset[str]:
-        """Return the coins that unfinished proposals have shown to somebody."""
+        """Return the coins that proposals have shown to somebody."""
 
 
 class Locked(WalletError):
@@ -161,7 +161,7 @@ class ElectrumReceiverWallet:
 
     async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""
-        scripts = dict(zip(original.outpoints, original.input_scripts, strict=True))
+        scripts = original.input_scripts
         found = await self._chain.look_up(scripts, known=_previous_in(original))
         previous = {raw: Transaction(raw.hex()) for raw in {one.previous_tx for one in found.values()} if raw}
         inputs = {
@@ -184,13 +184,13 @@ class ElectrumReceiverWallet:
             ),
         )
 
-    def seen_elsewhere(self, original: Original, session_id: str) -> bool:
+    def seen_before(self, original: Original, session_id: str) -> bool:
         """Tell whether another session has shown a coin to an original with one of these inputs."""
-        return any(self._store.seen_elsewhere(outpoint, session_id) for outpoint in original.outpoints)
+        return any(self._store.seen_before(outpoint, session_id) for outpoint in original.outpoints)
 
     # Our coin
 
-    def coins(self, original: Original) -> Sequence[Coin]:  # noqa: ARG002  the port's; here it makes no difference
+    def coins(self) -> Sequence[Coin]:
         """Return the coins that may be contributed now, in the order of preference.
 
         The order is random to outsiders, and the same for every sender: probing again shows the same coin again. None
@@ -207,7 +207,7 @@ class ElectrumReceiverWallet:
         return [self._coin(coin) for coin in coins]
 
     def exposed(self) -> frozenset[str]:
-        """Return the outpoints that unfinished proposals have shown already."""
+        """Return the outpoints that proposals have shown already."""
         return self._coin_book.exposed_outpoints()
 
     def fee_limits(self, payment_sat: int) -> FeeLimits:

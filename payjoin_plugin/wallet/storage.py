@@ -75,7 +75,7 @@ class WalletStore:
         await self._barrier.quiet()
 
     def flush_now(self) -> None:
-        """Do the same, blocking: for Qt's thread. Raises OSError."""
+        """Do as `flush`, blocking: for Qt's thread. Raises OSError."""
         self._barrier.flush_now()
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class WalletStore:
                 seen.remove(oldest)
                 self._seen.pop(oldest[0], None)
 
-    def seen_elsewhere(self, outpoint: str, session_id: str) -> bool:
+    def seen_before(self, outpoint: str, session_id: str) -> bool:
         """Tell whether another session has shown a coin to an original that spends `outpoint`."""
         return self._seen.get(outpoint, session_id) != session_id
 
@@ -251,7 +251,7 @@ class WalletStore:
             self._barrier.mark()
 
     def drop_original(self, txid: str) -> None:
-        """Forget an original: it can never be mined any more, or the user wants it."""
+        """Forget an original: what spends its coins is deep in the chain."""
         with self.lock:
             if self._wallet.db.get(ORIGINALS_KEY, {}).pop(txid, None) is not None:
                 self._barrier.mark()

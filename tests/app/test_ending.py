@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +15,7 @@ from payjoin_plugin.wire.uri import parse
 from tests.bip78.payments import ALICE
 from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
-from tests.wallet.wallets import electrum_running, pay
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
+from tests.wallet.wallets import pay
 
 
 @on_electrums_loop
@@ -162,7 +155,7 @@ async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_p
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "after a restart"])
-def test_so_does_one_that_expired_with_nothing_held(
+def test_the_session_of_a_deleted_request_that_expired_with_nothing_held_ends_as_an_abort(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
 ) -> None:
     set_ahead = wall_clock(monkeypatch)

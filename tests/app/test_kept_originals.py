@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +22,10 @@ from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hear, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
-from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, reopen, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
 
 SOON = 3
 """Real seconds until a request expires that is to."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
 
 
 def other_payment(merchant: Merchant, session_id: str) -> Transaction:
@@ -73,7 +67,7 @@ async def test_an_original_is_broadcast_at_expiry_where_the_payment_that_ended_i
 
 
 @pytest.mark.parametrize("by", ["a payjoin", "the original", "another payment"])
-def test_so_it_is_after_a_restart_whatever_had_ended_the_session(
+def test_it_is_broadcast_after_a_restart_too_whatever_had_ended_the_session(
     tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @on_electrums_loop
@@ -181,7 +175,7 @@ def test_an_original_is_broadcast_at_expiry_where_the_block_that_spent_its_coins
     run()
 
 
-def test_so_it_is_where_the_block_had_the_payjoin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_broadcast_too_where_the_block_had_the_payjoin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_ahead = wall_clock(monkeypatch)
 
     @on_electrums_loop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,7 @@ from payjoin_plugin.client.pace import Backoff
 from tests.app.test_settling import SOON, hold, kept
 from tests.merchant import Merchant, on_electrums_loop, shop
 from tests.pair import Sender
-from tests.wallet.wallets import electrum_running, reopen
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
+from tests.wallet.wallets import reopen
 
 
 def forget_parent(merchant: Merchant, sender: Sender) -> Transaction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,16 +21,10 @@ from payjoin_plugin.cmdline import Plugin
 from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.merchant import on_electrums_loop, shop
-from tests.wallet.wallets import electrum_running, fund, make_wallet, run
+from tests.wallet.wallets import fund, make_wallet, run
 
 LONG = 5
 """Real seconds in which a lock that anybody gives back is given back."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
 
 
 def plugin_in(config: Any, kind: type[PayjoinPlugin] = PayjoinPlugin) -> PayjoinPlugin:

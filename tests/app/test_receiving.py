@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from payjoin_plugin.app.ledger import Ledger
 from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.settings import DAY
 from payjoin_plugin.app.view import foreseen_share, view_of
-from payjoin_plugin.bip78.original import ChainFacts, Original, read_original
+from payjoin_plugin.bip78.original import ChainFacts, Original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import details_of
@@ -31,17 +30,10 @@ from tests.session.test_pair import HAPPY
 from tests.wallet.wallets import (
     HEIGHT,
     PASSWORD,
-    electrum_running,
     foreign_outpoint,
     see_confirmed,
     transaction,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
 
 
 async def pay(merchant: Merchant, uri: str, amount_sat: int = AMOUNT) -> str:
@@ -430,8 +422,7 @@ def test_a_coin_that_an_expired_session_had_before_stays_reserved_for_the_one_th
 async def test_a_second_prober_is_shown_the_coin_that_the_first_one_saw(tmp_path: Path) -> None:
     async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
         first, first_uri = merchant.offer()
-        made = read_original(merchant.shop.payment(parse(first_uri).address).original())
-        *others, last = [coin.outpoint for coin in merchant.sessions.electrum.coins(made)]
+        *others, last = [coin.outpoint for coin in merchant.sessions.electrum.coins()]
         merchant.wallet.set_frozen_state_of_coins(others, freeze=True)
         await merchant.shop.sender(first_uri).run()
         await merchant.sessions.abort(first)

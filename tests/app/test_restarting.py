@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,14 +13,7 @@ from tests.mailroom.faults import Fault, Hold
 from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.session.test_pair import HAPPY
-from tests.wallet.wallets import NAME, PASSWORD, electrum_running, reopen
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
-
+from tests.wallet.wallets import NAME, PASSWORD, reopen
 
 # Restarted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,18 +32,12 @@ from tests.bip78.payments import ALICE
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.servers import Blockchain
-from tests.wallet.wallets import HEIGHT, electrum_running, foreign_outpoint, reopen, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
 
 BLOCK = 180
 
 SOON = 2
 """Real seconds until a request expires that is to."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
 
 
 class BlockOf(Blockchain):
@@ -559,7 +553,7 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant, exp=10)
 
-        def fails(original: Original) -> Sequence[Coin]:
+        def fails() -> Sequence[Coin]:
             raise ZeroDivisionError
 
         merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
@@ -581,7 +575,7 @@ def test_after_a_fault_of_ours_a_sleep_of_the_machine_does_not_put_off_the_origi
         async with shop(tmp_path) as merchant:
             session_id, sender, paying = await hold(merchant)
 
-            def fails(original: Original) -> Sequence[Coin]:
+            def fails() -> Sequence[Coin]:
                 raise ZeroDivisionError
 
             merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]

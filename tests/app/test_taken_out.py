@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,13 +14,7 @@ from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
 from tests.merchant import Merchant, on_electrums_loop, shop
-from tests.wallet.wallets import electrum_running, reopen
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
+from tests.wallet.wallets import reopen
 
 
 @asynccontextmanager

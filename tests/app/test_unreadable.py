@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,7 @@ import pytest
 
 from payjoin_plugin.errors import UnreadableLog
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
-from tests.wallet.wallets import NAME, electrum_running, reopen
-
-
-@pytest.fixture(autouse=True, scope="module")
-def electrum_loop() -> Iterator[None]:
-    with electrum_running():
-        yield
+from tests.wallet.wallets import NAME, reopen
 
 
 def damage(merchant: Merchant, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

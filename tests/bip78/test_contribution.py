@@ -14,7 +14,7 @@ from payjoin_plugin.bip78.contribution import (
 from payjoin_plugin.bip78.original import Original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters, from_query
 from payjoin_plugin.bip78.psbt import parse, parse_as_is, psbt_bytes, psbt_of, serialize
-from payjoin_plugin.bip78.relay import dust_limit
+from payjoin_plugin.bip78.standard import dust_limit
 from payjoin_plugin.errors import Fault, OriginalRefused
 from tests.bip78.payments import (
     ALICE,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from payjoin_plugin.bip78.contribution import Contribution, FeeLimits, choose_coin, contribute, finish_proposal
 from payjoin_plugin.bip78.original import Original, check_original, read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters, from_query, to_query
-from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import Psbt, cut_psbt, parse, psbt_bytes
-from payjoin_plugin.bip78.relay import dust_limit
+from payjoin_plugin.bip78.sender_checks import check_proposal
 from payjoin_plugin.bip78.signatures import verify_inputs
+from payjoin_plugin.bip78.standard import dust_limit
 from payjoin_plugin.errors import Fault, OriginalRefused
 from tests.bip78.payments import BOB, KINDS, OUR_KINDS, Account, Money, Payment, bobs_coin, sign_ours, sign_senders
 

@@ -26,7 +26,7 @@ def test_what_electrum_signed_is_valid(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.binary(max_size=8))
-def test_it_is_so_with_any_keys(kind: str, seed: bytes) -> None:
+def test_what_electrum_signed_with_any_keys_is_valid(kind: str, seed: bytes) -> None:
     owner = Account(kind, tuple(sha256(seed + bytes([number])) for number in range(3)))
     made = replace(payment(), coins=(Money.of(owner, 200_000),))
     assert is_valid(made.transaction(), made)

@@ -7,8 +7,16 @@ import asyncio
 import pytest
 
 from payjoin_plugin.client.directory import FIRST_QUARANTINE, Relays
-from payjoin_plugin.client.mail import Mail, SenderGoneError
-from payjoin_plugin.errors import DirectoryStatus, Dropped, Garbled, KeysRejected, TransientError, Unreachable
+from payjoin_plugin.client.mail import Mail
+from payjoin_plugin.errors import (
+    DirectoryStatus,
+    Dropped,
+    Garbled,
+    KeysRejected,
+    SenderGone,
+    TransientError,
+    Unreachable,
+)
 from payjoin_plugin.wire.bhttp import Response, encode_response
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.mailbox import Call, ShortId, get, post, put
@@ -296,7 +304,7 @@ async def refused(mail: Mail, road: Road, answer: Answer) -> None:
 async def gone(mail: Mail, road: Road, answer: Answer) -> None:
     """Answer a v1 sender who is gone."""
     road.answers = [answer]
-    with pytest.raises(SenderGoneError):
+    with pytest.raises(SenderGone):
         await mail.answer(DIRECTORY, road.put_call(), waits=True)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from payjoin_plugin.bip78.original import read_original
 from payjoin_plugin.client.pace import LOOK_AGAIN, PATIENCE, STALE_CHECK
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.client.waiting import Consent
@@ -198,7 +197,7 @@ def shown(pair: Pair) -> CommittedContribution:
     """What an answer would give now, as a window shows it."""
     state, wallet = pair.state, pair.receiver.wallet
     assert isinstance(state, BuildingProposal)
-    coin = state.choose(wallet.coins(read_original(state.retrieved.original)), wallet.limits, exposed=wallet.exposed())
+    coin = state.choose(wallet.coins(), wallet.limits, exposed=wallet.exposed())
     assert coin is not None
     event = state.commit(coin, wallet.limits, position=0)
     assert isinstance(event, CommittedContribution)

@@ -58,13 +58,13 @@ NO_ID: list[object] = [UNKNOWN, "", "0", 5, True, None, 1.5, [], ["a"], {}, {"a"
 
 
 @pytest.mark.parametrize("command", OF_A_SESSION)
-def test_no_session_of_this_wallet(shop: Receiver, names: dict[str, str], command: str) -> None:
+def test_what_is_no_session_of_this_wallet_is_said_so(shop: Receiver, names: dict[str, str], command: str) -> None:
     for value in [*NO_ID, names[REQUEST], names[LIGHTNING]]:
         text = refusal(shop, f"payjoin_{command}", session_id=value)
         assert text == f"session_id: this wallet has no payjoin session {value!r}"
 
 
-def test_no_request_of_this_wallet(shop: Receiver, names: dict[str, str]) -> None:
+def test_what_is_no_request_of_this_wallet_is_said_so(shop: Receiver, names: dict[str, str]) -> None:
     for value in [*NO_ID, names[LIVE]]:
         text = refusal(shop, "payjoin_decline", request_id=value)
         assert text == f"request_id: this wallet has no request {value!r}"
@@ -78,12 +78,12 @@ def test_a_lightning_request_has_nothing_to_decline(shop: Receiver, names: dict[
 @pytest.mark.parametrize(
     ("command", "missing"), [*((command, "session_id") for command in OF_A_SESSION), ("decline", "request_id")]
 )
-def test_an_argument_is_missing(shop: Receiver, command: str, missing: str) -> None:
+def test_a_missing_argument_is_named(shop: Receiver, command: str, missing: str) -> None:
     assert refusal(shop, f"payjoin_{command}") == f"missing argument: {missing}"
 
 
 @pytest.mark.parametrize("command", [*OF_A_SESSION, "decline", "sessions", "check"])
-def test_an_argument_is_unknown(shop: Receiver, command: str) -> None:
+def test_an_unknown_argument_is_named(shop: Receiver, command: str) -> None:
     assert (
         refusal(shop, f"payjoin_{command}", verbose=True, sesion_id=UNKNOWN) == "unknown argument: sesion_id, verbose"
     )

@@ -153,14 +153,20 @@ def _is_told(struck: Held) -> None:
 
 
 def test_what_was_to_be_posted_was_on_disk(scene: Scene) -> None:
-    for (kind, moment), struck in scene.items():
-        last = struck.on_disk[-1]["event"]
-        if kind in ("payjoin", "v1") and moment in ("SignedProposal flush", "SignedProposal answer"):
-            assert last == "signed_proposal"
-        if kind.startswith("too") and moment in ("RefusedOriginal flush", "RefusedOriginal answer"):
-            assert last == "refused_original"
-        if moment in BROADCAST:
-            assert last == "closed"
+    last = {moment: struck.on_disk[-1]["event"] for moment, struck in scene.items()}
+    answers = [
+        ("payjoin", "SignedProposal flush"),
+        ("payjoin", "SignedProposal answer"),
+        ("v1", "SignedProposal answer"),
+    ]
+    refusals = [
+        (kind, moment)
+        for kind in ("too little", "too dear")
+        for moment in ("RefusedOriginal flush", "RefusedOriginal answer")
+    ]
+    assert {last[moment] for moment in answers} == {"signed_proposal"}
+    assert {last[moment] for moment in refusals} == {"refused_original"}
+    assert {last["too dear", moment] for moment in BROADCAST} == {"closed"}
 
 
 # Killed while an event is being recorded, before any save

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters, from_query, parse_error, to_query
-from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import Psbt, cut_psbt, fallback_of, parse, psbt_of, spent_output
+from payjoin_plugin.bip78.sender_checks import check_proposal
 from payjoin_plugin.errors import (
     DecodeError,
     DirectoryStatus,

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from payjoin_plugin.bip78.parameters import Parameters
-from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import Psbt
+from payjoin_plugin.bip78.sender_checks import check_proposal
 from payjoin_plugin.client.runner import End
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.session.events import Abort, Failure

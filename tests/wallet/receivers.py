@@ -75,7 +75,7 @@ class Receiver:
         """The unsigned proposal for an accepted original, and our coins in it."""
         (vout,) = self.accept(original)
         asked, limits = parameters or Parameters(), self.electrum.fee_limits(AMOUNT)
-        coins, exposed = self.electrum.coins(original), self.electrum.exposed()
+        coins, exposed = self.electrum.coins(), self.electrum.exposed()
         coin = choose_coin(original, asked, coins, payment_vout=vout, limits=limits, exposed=exposed)
         assert coin is not None
         made = contribute(original, asked, coin, payment_vout=vout, limits=limits, position=position)

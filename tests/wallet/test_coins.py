@@ -36,9 +36,9 @@ def outpoints_of(coins: Any) -> list[str]:
     return [coin.outpoint for coin in coins]
 
 
-def test_only_confirmed_free_coins_are_offered(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    wallet, original = receiver.wallet, receiver.original(sender)
-    (good,) = outpoints_of(receiver.electrum.coins(original))
+def test_only_confirmed_free_coins_are_offered(receiver: Receiver) -> None:
+    wallet = receiver.wallet
+    (good,) = outpoints_of(receiver.electrum.coins())
     fund(wallet, 60_000, height=None, label="unconfirmed")
     local = transaction([foreign_outpoint("local")], [(wallet.get_receiving_addresses()[1], 60_000)])
     wallet.adb.add_transaction(local)
@@ -48,76 +48,69 @@ def test_only_confirmed_free_coins_are_offered(receiver: Receiver, sender: Abstr
     (frozen_address,) = fund(wallet, 60_000, address=wallet.get_receiving_addresses()[3], label="address")
     wallet.set_frozen_state_of_addresses([wallet.get_receiving_addresses()[3]], freeze=True)
     (other,) = fund(wallet, 60_000, label="two free ones, since one is reserved")
-    assert set(outpoints_of(receiver.electrum.coins(original))) == {good, other}
-    assert frozen_address not in outpoints_of(receiver.electrum.coins(original))
+    assert set(outpoints_of(receiver.electrum.coins())) == {good, other}
+    assert frozen_address not in outpoints_of(receiver.electrum.coins())
 
 
 @pytest.mark.parametrize(("coins", "most"), [(1, 1), (2, 1), (3, 2), (6, 3), (7, 4)])
-def test_open_proposals_have_at_most_half_of_the_coins(
-    tmp_path: Path, sender: Abstract_Wallet, coins: int, most: int
-) -> None:
+def test_open_proposals_have_at_most_half_of_the_coins(tmp_path: Path, coins: int, most: int) -> None:
     receiver = Receiver(make_wallet(tmp_path, "few"))
     fund(receiver.wallet, *(50_000 + number for number in range(coins)))
-    original = receiver.original(sender)
     for _ in range(most):
-        receiver.book.reserved.add(outpoints_of(receiver.electrum.coins(original))[0])
-    assert receiver.electrum.coins(original) == []
+        receiver.book.reserved.add(outpoints_of(receiver.electrum.coins())[0])
+    assert receiver.electrum.coins() == []
 
 
 def test_a_reserved_coin_that_went_elsewhere_takes_no_others_place(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    wallet, (gone,) = receiver.wallet, outpoints_of(receiver.electrum.coins(receiver.original(sender)))
+    wallet, (gone,) = receiver.wallet, outpoints_of(receiver.electrum.coins())
     (free,) = fund(wallet, 60_000, label="free")
     receiver.book.reserved = {gone}
-    assert receiver.electrum.coins(receiver.original(sender)) == []
+    assert receiver.electrum.coins() == []
     see_confirmed(wallet, pay(wallet, sender.get_receiving_addresses()[0], 5_000, coins=[gone]), height=180)
-    assert free in outpoints_of(receiver.electrum.coins(receiver.original(sender)))
+    assert free in outpoints_of(receiver.electrum.coins())
 
 
-def test_a_reserved_coin_is_not_offered_even_when_the_user_unfroze_it(
-    receiver: Receiver, sender: Abstract_Wallet
-) -> None:
-    (coin,) = outpoints_of(receiver.electrum.coins(receiver.original(sender)))
+def test_a_reserved_coin_is_not_offered_even_when_the_user_unfroze_it(receiver: Receiver) -> None:
+    (coin,) = outpoints_of(receiver.electrum.coins())
     receiver.book.reserved = {coin}
     receiver.wallet.set_frozen_state_of_coins([coin], freeze=False)
-    assert receiver.electrum.coins(receiver.original(sender)) == []
+    assert receiver.electrum.coins() == []
 
 
-def test_a_young_coinbase_is_not_offered(tmp_path: Path, sender: Abstract_Wallet) -> None:
+def test_a_young_coinbase_is_not_offered(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path)
     coinbase = transaction([f"{'00' * 32}:{0xFFFFFFFF}"], [(receiver.wallet.get_receiving_addresses()[1], 60_000)])
     see_confirmed(receiver.wallet, coinbase, height=HEIGHT - 50)
-    assert f"{coinbase.txid()}:0" not in outpoints_of(receiver.electrum.coins(receiver.original(sender)))
+    assert f"{coinbase.txid()}:0" not in outpoints_of(receiver.electrum.coins())
 
 
-def test_the_order_is_the_same_for_every_sender_and_after_a_restart(tmp_path: Path, sender: Abstract_Wallet) -> None:
+def test_the_order_is_the_same_each_time_and_after_a_restart(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, *range(50_000, 50_020))
-    first = outpoints_of(receiver.electrum.coins(receiver.original(sender)))
-    other = make_wallet(tmp_path, "other sender", script_type="p2pkh")
-    fund(other, 100_000)
-    assert outpoints_of(receiver.electrum.coins(receiver.original(other))) == first
-    assert outpoints_of(Receiver(receiver.wallet).electrum.coins(receiver.original(sender))) == first
+    first = outpoints_of(receiver.electrum.coins())
+    assert outpoints_of(receiver.electrum.coins()) == first
+    assert outpoints_of(Receiver(receiver.wallet).electrum.coins()) == first
     assert len(first) == 20
 
 
-def test_the_order_tells_an_outsider_nothing(tmp_path: Path, sender: Abstract_Wallet) -> None:
+def test_the_order_tells_an_outsider_nothing(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, *range(50_000, 50_020))
-    coins = receiver.electrum.coins(receiver.original(sender))
+    coins = receiver.electrum.coins()
     by_value = sorted(coins, key=lambda coin: coin.value_sat)
     assert coins not in (by_value, by_value[::-1])
     del receiver.store._storage["coin_secret"]
-    assert receiver.electrum.coins(receiver.original(sender)) != coins
+    assert receiver.electrum.coins() != coins
 
 
-def test_a_wallet_without_coins_gets_no_secret(tmp_path: Path, sender: Abstract_Wallet) -> None:
+def test_a_wallet_without_coins_gets_no_secret(tmp_path: Path) -> None:
     receiver = Receiver(make_wallet(tmp_path))
-    assert receiver.electrum.coins(receiver.original(sender)) == []
+    assert receiver.electrum.coins() == []
     assert "coin_secret" not in plugin_storage(receiver.wallet)
 
 
 @pytest.mark.parametrize("script_type", SCRIPT_TYPES)
-def test_a_coin_says_all_that_a_contribution_needs(tmp_path: Path, sender: Abstract_Wallet, script_type: str) -> None:
+def test_a_coin_says_all_that_a_contribution_needs(tmp_path: Path, script_type: str) -> None:
     receiver = make_receiver(tmp_path, script_type=script_type)
-    (coin,) = receiver.electrum.coins(receiver.original(sender))
+    (coin,) = receiver.electrum.coins()
     assert coin.value_sat == 50_000
     assert coin.weight == INPUT_WEIGHTS[script_type]
     assert coin.script_pubkey == receiver.electrum.script_of(receiver.wallet.get_receiving_addresses()[-1])
@@ -131,7 +124,7 @@ def test_the_weight_holds_for_the_signed_input(tmp_path: Path, sender: Abstract_
     for script_type in SCRIPT_TYPES:
         receiver = make_receiver(tmp_path, script_type=script_type)
         original = receiver.original(sender)
-        (coin,) = receiver.electrum.coins(original)
+        (coin,) = receiver.electrum.coins()
         unsigned, outpoints = receiver.proposal(original)
         ours = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0]
         assert 0 <= coin.weight - signed_weight(ours) <= 12  # a signature is at most three bytes shorter
@@ -148,20 +141,19 @@ def test_a_key_of_the_old_uncompressed_form_weighs_more(tmp_path: Path, sender: 
     fund(wallet, 50_000, address=wallet.get_receiving_addresses()[0])
     receiver = Receiver(wallet)
     original = receiver.original(sender)
-    (coin,) = receiver.electrum.coins(original)
+    (coin,) = receiver.electrum.coins()
     assert coin.weight > INPUT_WEIGHTS["p2pkh"] + 100
     unsigned, outpoints = receiver.proposal(original)
     ours = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0]
     assert 0 <= coin.weight - signed_weight(ours) <= 12
 
 
-def test_lightnings_reserve_stays_in_other_coins(tmp_path: Path, sender: Abstract_Wallet) -> None:
+def test_lightnings_reserve_stays_in_other_coins(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, 9_000, 50_000, 60_000)
-    original = receiver.original(sender)
     receiver.wallet.anchor_reserve = lambda: 60_000
-    assert sorted(coin.value_sat for coin in receiver.electrum.coins(original)) == [9_000, 50_000]
+    assert sorted(coin.value_sat for coin in receiver.electrum.coins()) == [9_000, 50_000]
     receiver.wallet.anchor_reserve = lambda: 200_000
-    assert receiver.electrum.coins(original) == []
+    assert receiver.electrum.coins() == []
     assert why_not(receiver.wallet) == "This wallet has no confirmed coin to add."
 
 
@@ -176,9 +168,8 @@ def test_a_coin_in_the_mempool_alone_is_not_spendable_for_us(tmp_path: Path) -> 
     assert spendable_coins(wallet) == []
 
 
-def test_coins_are_equal_by_what_they_are(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    original = receiver.original(sender)
-    first, second = receiver.electrum.coins(original), receiver.electrum.coins(original)
+def test_coins_are_equal_by_what_they_are(receiver: Receiver) -> None:
+    first, second = receiver.electrum.coins(), receiver.electrum.coins()
     assert first == second
     assert all(isinstance(coin, Coin) for coin in first)
 

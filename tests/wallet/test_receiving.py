@@ -11,8 +11,8 @@ from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.bip78.original import Original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
-from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import parse, spent_output
+from payjoin_plugin.bip78.sender_checks import check_proposal
 from payjoin_plugin.bip78.signatures import verify_inputs
 from payjoin_plugin.errors import Unreachable
 from payjoin_plugin.wallet.receiving import why_not
@@ -111,8 +111,8 @@ def test_a_previous_transaction_in_the_psbt_is_not_fetched(receiver: Receiver, s
 def test_a_coin_that_another_session_has_answered_is_seen_before(receiver: Receiver, sender: Abstract_Wallet) -> None:
     original = receiver.original(sender)
     receiver.store.mark_seen(original.outpoints, "s0")
-    assert receiver.electrum.seen_elsewhere(original, "s1")
-    assert not receiver.electrum.seen_elsewhere(original, "s0")
+    assert receiver.electrum.seen_before(original, "s1")
+    assert not receiver.electrum.seen_before(original, "s0")
 
 
 def test_a_coin_of_our_own_is_known_by_the_wallets_history(receiver: Receiver) -> None:
@@ -130,8 +130,7 @@ def test_a_coin_of_our_own_is_known_though_the_psbt_lies_about_its_script(
     txid = ours.prevout.txid.hex()
     receiver.chain.add(receiver.wallet.db.get_transaction(txid), height=150)
     lying = SimpleNamespace(
-        outpoints=(ours.prevout.to_str(),),
-        input_scripts=original.input_scripts,
+        input_scripts={ours.prevout.to_str(): original.spent[0].scriptpubkey},
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
     facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
@@ -144,8 +143,7 @@ def test_a_coin_of_our_own_that_only_the_server_knows_of_is_known_too(
     unheard = transaction([foreign_outpoint("new")], [(receiver.wallet.get_receiving_addresses()[1], 7_000)])
     txid = receiver.chain.add(unheard)
     lying = SimpleNamespace(
-        outpoints=(f"{txid}:0", f"{txid}:7"),
-        input_scripts=receiver.original(sender).input_scripts * 2,
+        input_scripts=dict.fromkeys((f"{txid}:0", f"{txid}:7"), receiver.original(sender).spent[0].scriptpubkey),
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
     facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
@@ -161,7 +159,7 @@ def test_offline_nothing_is_known(receiver: Receiver, sender: Abstract_Wallet) -
 
 def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver) -> None:
     receiver.wallet.network = None
-    nothing = SimpleNamespace(outpoints=(), input_scripts=(), tx=SimpleNamespace(inputs=list, outputs=list))
+    nothing = SimpleNamespace(input_scripts={}, tx=SimpleNamespace(inputs=list, outputs=list))
     assert run(receiver.electrum.look_up(nothing)).median_time == 0  # type: ignore[arg-type]
 
 

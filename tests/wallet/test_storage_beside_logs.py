@@ -46,12 +46,12 @@ def test_a_deleted_request_leaves_no_mark(wallet: Abstract_Wallet, store: Wallet
 # Against probing
 
 
-def test_an_input_is_seen_elsewhere_only_by_other_sessions(wallet: Abstract_Wallet, store: WalletStore) -> None:
+def test_an_input_counts_as_seen_before_in_other_sessions_only(wallet: Abstract_Wallet, store: WalletStore) -> None:
     store.mark_seen(["a:0", "b:1"], "s1")
     for some in (store, store_of(dumped_and_reloaded(wallet))):
-        assert some.seen_elsewhere("a:0", "s2")
-        assert not some.seen_elsewhere("a:0", "s1")
-        assert not some.seen_elsewhere("c:0", "s2")
+        assert some.seen_before("a:0", "s2")
+        assert not some.seen_before("a:0", "s1")
+        assert not some.seen_before("c:0", "s2")
 
 
 def test_marking_again_changes_nothing(wallet: Abstract_Wallet, store: WalletStore) -> None:
@@ -66,17 +66,17 @@ def test_the_newest_four_thousand_inputs_are_remembered(wallet: Abstract_Wallet,
     store.mark_seen([f"{number:064x}:0" for number in range(SEEN_KEPT)], "s1")
     store.mark_seen(["new:0", "new:1"], "s2")
     for some in (store, store_of(dumped_and_reloaded(wallet))):
-        forgotten = [number for number in range(SEEN_KEPT) if not some.seen_elsewhere(f"{number:064x}:0", "s3")]
+        forgotten = [number for number in range(SEEN_KEPT) if not some.seen_before(f"{number:064x}:0", "s3")]
         assert forgotten == [0, 1]
-        assert some.seen_elsewhere("new:1", "s3")
+        assert some.seen_before("new:1", "s3")
 
 
 def test_the_oldest_are_forgotten_first_after_a_reload_too(wallet: Abstract_Wallet, store: WalletStore) -> None:
     store.mark_seen([f"{SEEN_KEPT - number:064x}:0" for number in range(SEEN_KEPT)], "s1")  # not in alphabetical order
     again = store_of(dumped_and_reloaded(wallet))
     again.mark_seen(["new:0"], "s2")
-    assert not again.seen_elsewhere(f"{SEEN_KEPT:064x}:0", "s3")
-    assert again.seen_elsewhere(f"{1:064x}:0", "s3")
+    assert not again.seen_before(f"{SEEN_KEPT:064x}:0", "s3")
+    assert again.seen_before(f"{1:064x}:0", "s3")
 
 
 def test_exposed_coins_are_remembered_and_bounded(wallet: Abstract_Wallet, store: WalletStore) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from payjoin_plugin.bip78.contribution import FeeLimits, contribute, finish_proposal
 from payjoin_plugin.bip78.original import read_original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
-from payjoin_plugin.bip78.proposal import check_proposal
 from payjoin_plugin.bip78.psbt import Psbt, parse, parse_as_is, psbt_bytes, psbt_of, serialize, spent_output
+from payjoin_plugin.bip78.sender_checks import check_proposal
 from payjoin_plugin.errors import DecodeError, ProposalRefused, ProtocolError
 from tests.bip78.payments import ALICE, BOB, KINDS, Account, bobs_coin, payment, sign_ours, sign_senders, vectors
 

@@ -7,7 +7,7 @@ from electrum import bitcoin
 from electrum.bitcoin import construct_script, opcodes
 from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, Transaction, TxOutpoint
 
-from payjoin_plugin.bip78.relay import dust_limit, is_data, is_mature, is_standard_output, objection, unlocked_at
+from payjoin_plugin.bip78.standard import dust_limit, is_data, is_mature, is_standard_output, objection, unlocked_at
 from tests.bip78.payments import HEIGHT, KINDS, Account, payment
 
 KEY = Account.of("Alice").keys[0]
@@ -38,7 +38,7 @@ def test_standard_outputs_are_relayed(script: bytes) -> None:
 
 
 @pytest.mark.parametrize("script", OTHER.values(), ids=OTHER)
-def test_other_outputs_are_not(script: bytes) -> None:
+def test_outputs_of_other_forms_are_not_standard(script: bytes) -> None:
     assert not is_standard_output(script)
 
 
