@@ -75,7 +75,9 @@ class OnlineNetwork(Network):
     """Electrum's connections, with what it does through them."""
 
     def __init__(self, chain: Chain) -> None:
-        super().__init__(Server("main", chain))
+        server = Server("main", chain)
+        server.on_broadcast = lambda tx: self.broadcast_transaction(tx)  # noqa: PLW0108  tests put another one there
+        super().__init__(server)
         self.chain = chain
         self.proxy = None
         self.is_proxy_tor = False

@@ -200,11 +200,12 @@ class Ledger(Logger):
         assert original is not None
         request_id = _request_id(session)
         request = self._wallet.get_request(request_id)
-        self.store.keep_original(
+        self.store.kept.keep(
             original.txid,
             original.fallback.hex(),
             session_id=session.id,
             request_id=request_id,
+            amount_sat=created_of(session.state).amount_sat,
             label=request.get_message() if request is not None else "",
             at=now(),
         )
@@ -215,7 +216,7 @@ class Ledger(Logger):
         self._reserved.pop(session.id, None)  # our coin is free, where no other session has it too
         original = held_original(session.state)
         if original is not None and isinstance(closed.outcome, Abort):
-            self.store.mark_aborted(original.txid, session.id)
+            self.store.kept.mark_aborted(original.txid, session.id)
 
     def name_payjoin(self, session: ReceiverSession) -> None:
         """Call the payjoin what its request is called, as Electrum does with plain payments.

@@ -70,6 +70,19 @@ class LiveSessions(Logger):
         self.runners[session_id] = runner
         self._tasks[session_id] = asyncio.get_running_loop().create_task(self._drive(runner, transport))
 
+    def awaken(self) -> list[str]:
+        """Forget the tasks that have ended by a clock that was ahead, and return their sessions, to be run anew."""
+        early = [
+            session_id
+            for session_id, runner in list(self.runners.items())
+            if runner.end is End.EXPIRED
+            and created_of(runner.session.state).expires_at > now()
+            and not self.is_at_work(session_id)
+        ]
+        for session_id in early:
+            del self.runners[session_id], self._tasks[session_id]
+        return early
+
     def is_at_work(self, session_id: str) -> bool:
         """Tell whether a session has a task that goes on."""
         task = self._tasks.get(session_id)
@@ -140,7 +153,8 @@ class LiveSessions(Logger):
             self._changed()
 
         try:
-            await self._settling.without_payjoin(runner.session, refused)
+            due_at = created_of(runner.session.state).expires_at if runner.end in (None, End.EXPIRED) else 0
+            await self._settling.without_payjoin(runner.session, refused, due_at=due_at)
         except Exception:
             self.logger.exception("a sender's own payment could not be seen to")
         if isinstance(runner.trouble, WalletError):

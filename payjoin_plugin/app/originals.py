@@ -7,10 +7,11 @@ when we are taken out; and one that lost its session by that stays one, since no
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
-from electrum.interface import TxBroadcastError
+from electrum.interface import RequestTimedOut, TxBroadcastError
 from electrum.logging import Logger
 from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedError
 from electrum.transaction import Transaction
@@ -19,10 +20,12 @@ from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
 from ..wallet.spenders import Fate, fate_of
 from ..wallet.watching import arrived_sat, confirmations, request_paid
+from .ledger import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from electrum.interface import Interface
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 DEEP = 6
 """Blocks under which a transaction is taken for final, as is the custom: what a deeper one spends is money no longer.
 Until then a reorg may undo the block, and with it the reason why a payment was not to be had any more."""
+LOST_AFTER = 14 * 24 * 3600
+"""Seconds for which nobody knows what made a coin, after which nobody is waited for any more: nodes keep what is in no
+block for two weeks. The log has the payment for ever, should its parent come back after all."""
 
 
 class Originals(Logger):
@@ -53,14 +59,14 @@ class Originals(Logger):
 
         One that cannot be read is left out, and stays where it is.
         """
-        return {one.session_id: one for one in self._store.originals() if self._parsed(one) is not None}
+        return {one.session_id: one for one in self._store.kept.all() if self._parsed(one) is not None}
 
     def may_be_mined(self, txid: str) -> bool:
         """Tell whether a payment is kept, and no block spends its coins, by the server's last word.
 
         The others are not looked at: a screen asks for each of hundreds.
         """
-        return txid not in self._spent and self._store.keeps_original(txid)
+        return txid not in self._spent and self._store.kept.has(txid)
 
     def held_addresses(self) -> set[str]:
         """Return the addresses of ours that kept payments pay."""
@@ -81,6 +87,10 @@ class Originals(Logger):
         """Return the kept payment of a session, whatever has become of its log."""
         return self.kept().get(session_id)
 
+    def still(self, kept: KeptOriginal) -> KeptOriginal | None:
+        """Return a kept payment as it stands now; None where it is kept no more."""
+        return next((one for one in self._store.kept.of(kept.txid) if one.session_id == kept.session_id), None)
+
     def has_visible_spender(self, kept: KeptOriginal) -> bool:
         """Tell whether the wallet sees a kept payment's coins spent in the mempool or in a block."""
         return any(
@@ -98,7 +108,7 @@ class Originals(Logger):
         for kept in self.kept().values():
             spenders = (spender for spender in self._spenders_seen(kept) if spender is not None)
             if any((confirmations(self._wallet, spender) or 0) >= DEEP for spender in spenders):
-                self._store.drop_original(kept.txid)
+                self._store.kept.drop(kept.txid)
 
     async def fate(self, kept: KeptOriginal) -> Fate:
         """Ask the Electrum server what became of a payment's coins, where nothing else says which they are.
@@ -106,16 +116,24 @@ class Originals(Logger):
         Raises Unreachable.
         """
         scripts = await self._scripts_of(self._transaction(kept))
-        return Fate((), vanished=True) if scripts is None else await self.fate_of(kept.txid, scripts)
+        if scripts is None:
+            return self._note(kept.txid, Fate((), vanished=True))
+        return await self.fate_of(kept.txid, scripts)
 
     async def fate_of(self, txid: str, scripts: Mapping[str, bytes]) -> Fate:
         """Ask the same, knowing the scriptPubKeys that a payment spends from, by outpoint. Raises Unreachable.
 
         What a block spends is handed over to nobody, though the block may yet be undone; deep enough, it is forgotten.
         """
-        fate = await fate_of(self._wallet, self._chain, scripts)
-        if any(spender.depth >= DEEP for spender in fate.spenders):
-            self._store.drop_original(txid)
+        return self._note(txid, await fate_of(self._wallet, self._chain, scripts))
+
+    def _note(self, txid: str, fate: Fate) -> Fate:
+        kept = self._store.kept.of(txid)
+        since = (kept[0].vanished_at or now()) if kept and fate.vanished else None
+        self._store.kept.mark_vanished(txid, since)
+        is_lost = since is not None and now() - since >= LOST_AFTER
+        if is_lost or any(spender.depth >= DEEP for spender in fate.spenders):
+            self._store.kept.drop(txid)
         if any(spender.confirmed for spender in fate.spenders):
             self._spent.add(txid)
         else:
@@ -133,27 +151,38 @@ class Originals(Logger):
         """
         if (request := self._wallet.get_request(kept.request_id)) is not None:
             return request_paid(self._wallet, request)
-        # A deleted request's address goes to nobody else while we hold its payment.
-        return any(arrived_sat(self._wallet, txout.address) >= txout.value for txout in self._payments_to_us(kept))
+        # A deleted request's address goes to nobody else while we hold its payment. It may be of more than was asked.
+        return any(
+            arrived_sat(self._wallet, txout.address) >= min(txout.value, kept.amount_sat or txout.value)
+            for txout in self._payments_to_us(kept)
+        )
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
         """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""
-        return any(self.is_paid(one) for one in self.kept().values() if one.txid == kept.txid)
+        return any(self.is_paid(one) for one in self._store.kept.of(kept.txid))
 
-    async def broadcast(self, tx: str) -> None:
-        """Hand a payment (hex) to the network, what we know of it being on disk.
+    async def broadcast(self, tx: str, server: Interface) -> None:
+        """Hand a payment (hex) to this one server. What is known of it is to be on disk (`save`).
 
-        Raises Unreachable, OSError, and UserError where the network refuses it.
+        Electrum's own function goes on to the next connection, on which the wallet may not know yet that the request
+        is paid. Raises Unreachable, and UserError where the network refuses it.
         """
-        if self._wallet.network is None:
-            raise Unreachable(_("Electrum is offline"))
-        await self._store.flush()
         try:
-            await self._wallet.network.broadcast_transaction(Transaction(tx))
+            if server.session is None:
+                raise Unreachable(_("Electrum is offline"))
+            await server.broadcast_transaction(Transaction(tx))
         except TxBroadcastError as error:
             raise UserError(" ".join(error.get_message_for_gui().split())) from error
-        except (BestEffortRequestFailed, TimeoutError) as error:
-            raise Unreachable(str(error) or _("the Electrum server did not answer")) from error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise Unreachable(_("the Electrum server did not answer")) from None  # the connection has ended
+        except (RequestTimedOut, TimeoutError) as error:
+            raise Unreachable(_("the Electrum server did not answer")) from error
+
+    async def save(self) -> None:
+        """Return when all that is known of the payments is on disk. Raises OSError."""
+        await self._store.flush()
 
     def hand_over(self) -> int:
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
@@ -169,7 +198,7 @@ class Originals(Logger):
                 if self.is_spent(kept) or self.is_paid(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
-                    self._store.mark_handed_over(kept.txid, is_so=True, named=self._name(kept))
+                    self._store.kept.mark_handed_over(kept.txid, is_so=True, named=self._name(kept))
                     handed += 1
             except Exception:
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
@@ -184,7 +213,7 @@ class Originals(Logger):
         """
         back = {one.txid: one for one in self.kept().values() if one.handed_over and is_readable(one.session_id)}
         for txid, kept in back.items():
-            self._store.mark_handed_over(txid, is_so=False)
+            self._store.kept.mark_handed_over(txid, is_so=False)
             is_local = confirmations(self._wallet, txid) is None
             if is_local and not self._wallet.adb.get_depending_transactions(txid):
                 self._wallet.adb.remove_transaction(txid)

@@ -167,8 +167,12 @@ class WalletSessions(Logger):
             self.live.stop_soon(session.id)
 
     def request_deleted(self, request_id: str) -> None:
-        """End the session of a request that goes, expired or not; Electrum's own save takes both to the disk."""
+        """End the session of a request that goes, expired or not; Electrum's own save takes both to the disk.
+
+        One that has ended already stays as it ended. But what it holds goes out by itself no more: nobody asks for it.
+        """
         self.store.forget_request(request_id)
+        self.store.kept.mark_request_deleted(request_id)
         session_id = self.store.session_of_request(request_id)
         with self.store.lock:
             if session_id is None or not self.ledger.is_unclosed(session_id):
@@ -189,8 +193,9 @@ class WalletSessions(Logger):
         return append_pj(plain, session.state.endpoint)
 
     def held_addresses(self) -> set[str]:
-        """Return the addresses that originals in our hands pay: not to be handed out again."""
-        return self.originals.held_addresses()
+        """Return the addresses that originals in our hands pay, or will where they are good: for nobody else."""
+        unchecked = (one.state for one in list(self.ledger.open.values()) if isinstance(one.state, CheckingOriginal))
+        return self.originals.held_addresses() | {state.created.address for state in unchecked}
 
     def reserved_outpoints(self) -> set[str]:
         """Return the coins in open proposals."""
@@ -242,7 +247,7 @@ class WalletSessions(Logger):
     def _look_at_chain(self) -> None:
         self._look_wanted = False
         self.electrum.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
-        for session_id in self.ledger.awaken():
+        for session_id in [*self.ledger.awaken(), *self.live.awaken()]:
             self._run(session_id)
         for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):

@@ -25,6 +25,7 @@ from .originals import Originals
 from .visible import seen_of
 
 if TYPE_CHECKING:
+    from electrum.interface import Interface
     from electrum.wallet import Abstract_Wallet
 
     from ..bip78.original import Original
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
+PATIENCE = 10
+"""Seconds that a broadcast by hand waits for the wallet to be up to date with its server."""
 LONGEST_REFUSED = 3600.0
 """Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
 mempool, a conflict of low fee), none says which it is, and what ends a payment for good is blocks."""
@@ -118,8 +121,7 @@ class Settling(Logger):
         txid = payment.txid
         if confirmations(self._wallet, txid) is not None:
             return txid
-        if self._originals.is_paid(payment):
-            raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
+        self._check_unpaid(payment)
         spenders = (await self._fate(payment, _scripts(original))).spenders
         if txid in [tx.txid for tx in spenders]:
             return txid
@@ -127,8 +129,31 @@ class Settling(Logger):
             raise UserError(_("the payjoin is on its way; it takes the place of the original"))
         if any(tx.confirmed for tx in spenders):
             raise UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
-        await self._originals.broadcast(payment.tx)
+        server = await self._connection()
+        self._check_unpaid(payment)  # once more: from here on nothing is waited for
+        await self._originals.broadcast(payment.tx, server)
         return txid
+
+    async def broadcast_payjoin(self, tx: str) -> None:
+        """Broadcast a payjoin (hex) that the network dropped, since the user wants it.
+
+        Raises UserError, Unreachable, OSError.
+        """
+        await self._originals.broadcast(tx, await self._connection())
+
+    async def _connection(self) -> Interface:
+        """Return the connection by which to broadcast, all being on disk. Raises Unreachable, OSError."""
+        await self._originals.save()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._electrum.ready()
+        if (server := self._electrum.connection()) is None:
+            raise Unreachable(_("Electrum is not up to date with its server"))
+        return server
+
+    def _check_unpaid(self, payment: KeptOriginal) -> None:
+        if self._originals.is_paid(payment):
+            raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
 
     def _is_payjoin(self, payment: KeptOriginal, session: ReceiverSession | None, tx: Spender) -> bool:
         """Tell whether `tx` is the payjoin of a payment. Without its log: whether it pays us the same way."""
@@ -136,28 +161,31 @@ class Settling(Logger):
             return self._originals.pays_alike(payment, tx.raw)
         return is_payjoin(open_state(session.state), tx.raw)
 
-    async def without_payjoin(self, session: ReceiverSession, refused: Callable[[str], None]) -> None:
+    async def without_payjoin(
+        self, session: ReceiverSession, refused: Callable[[str], None], *, due_at: int = 0
+    ) -> None:
         """Broadcast the sender's payment by ourselves, where the setting says so and nothing else is on its way.
 
-        After expiry, after a failure, and where the sender or our coin has gone; never after an abort. Tries until it
-        is out, or cannot be any more; `refused(sentence)` is told each time that the network does not take it.
+        After expiry (`due_at`, unix seconds, by which the clock is asked again), after a failure, and where the sender
+        or our coin has gone; never after an abort. Tries until it is out, or cannot be any more; `refused(sentence)` is
+        told each time that the network does not take it.
         """
         if _may_fall_back(session):
-            await self._see_to(session.id, session, refused)
+            await self._see_to(session.id, session, refused, due_at=due_at)
 
     def look_after(self, is_at_work: Callable[[str], bool], *, every: bool = False) -> None:
         """Begin a task for each kept payment that no task of its session (`is_at_work(session_id)`) sees to.
 
         Where a log says "paid", the mempool may drop what paid, or replace it. The log stays closed; but what we hold
-        is due at its session's expiry like any other. What a block spends is looked at until that is deep, and with
-        `every`, at the wallet's load, also what the wallet sees the end of.
+        is due at its session's expiry like any other. What a block spends is looked at until that is deep, what has
+        lost a coin until it is let go, and with `every`, at the wallet's load, also what the wallet sees the end of.
         """
         self._news.set()
         self._news = asyncio.Event()
         for one, kept in self._originals.kept().items():
             if one in self.tasks or is_at_work(one):
                 continue
-            if every or self._originals.is_spent(kept) or self._is_missing(kept):
+            if every or self._is_lost(kept) or self._originals.is_spent(kept) or self._is_missing(kept):
                 self.tasks[one] = task = asyncio.get_running_loop().create_task(self._look_after(kept))
                 task.add_done_callback(lambda _, one=one: self.tasks.pop(one, None))  # type: ignore[misc]
 
@@ -172,21 +200,28 @@ class Settling(Logger):
         """See to a payment now, and again when its time has come."""
         session = self._ledger.if_readable(kept.session_id)
         try:
-            await self._see_to(kept.session_id, session)
-            while self._is_missing(kept) and (due_at := _due_at(session)) > now():
-                if self._originals.is_spent(kept):  # until that is deep, a block may yet be undone
+            await self._see_to(kept.session_id, session, due_at=(due_at := _due_at(session)))
+            while (is_lost := self._is_lost(kept)) or (self._is_missing(kept) and due_at > now()):
+                if is_lost:
+                    await asyncio.sleep(LONGEST_REFUSED)
+                elif self._originals.is_spent(kept):  # until that is deep, a block may yet be undone
                     with suppress(TimeoutError):
                         async with deadline(due_at, now):
                             await self._news.wait()
                 else:
                     await sleep_until(due_at, now)
-                await self._see_to(kept.session_id, session)
+                await self._see_to(kept.session_id, session, due_at=due_at)
         except Exception:
             # One that we cannot handle must not keep the others back.
             self.logger.exception("a kept payment could not be seen to")
 
     async def _see_to(
-        self, session_id: str, session: ReceiverSession | None, refused: Callable[[str], None] | None = None
+        self,
+        session_id: str,
+        session: ReceiverSession | None,
+        refused: Callable[[str], None] | None = None,
+        *,
+        due_at: int,
     ) -> None:
         """See where a session's payment stands, and broadcast it where that is due and nothing spends its coins."""
         waits, refused_waits = Backoff(), Backoff(longest=LONGEST_REFUSED)
@@ -198,7 +233,7 @@ class Settling(Logger):
                     return
                 wait = waits
                 try:
-                    if await self._is_seen_to(kept, session, _scripts(original)):
+                    if await self._is_seen_to(kept, session, _scripts(original), due_at=due_at):
                         return
                 except (Unreachable, OSError) as trouble:
                     self.logger.info(f"a kept payment has to wait: {trouble!r}")
@@ -216,28 +251,31 @@ class Settling(Logger):
             self.refusals.pop(session_id, None)
 
     async def _is_seen_to(
-        self, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None
+        self, kept: KeptOriginal, session: ReceiverSession | None, scripts: dict[str, bytes] | None, *, due_at: int
     ) -> bool:
         """Tell whether there is nothing more to do for a kept payment. Raises Unreachable, OSError, UserError."""
         fate = await self._fate(kept, scripts)
         if session is not None:
             self._hear(session, fate)
-        if not self._is_due(kept, session) or kept.txid in [tx.txid for tx in fate.spenders]:
+        if not self._is_due(kept, session, due_at) or kept.txid in [tx.txid for tx in fate.spenders]:
             return True
-        if (
-            fate.spenders or not self._electrum.is_current()
-        ):  # a new connection meanwhile: the request may be paid by now
+        if fate.spenders:
             return False
-        await self._originals.broadcast(kept.tx)
+        await self._originals.save()
+        if not self._is_due(kept, session, due_at):  # once more: from here on nothing is waited for
+            return True
+        if (server := self._electrum.connection()) is None:  # a new one meanwhile: the request may be paid by now
+            return False
+        await self._originals.broadcast(kept.tx, server)
         return True
 
     async def _fate(self, kept: KeptOriginal, scripts: Mapping[str, bytes] | None) -> Fate:
         """Ask what became of a payment's coins. `scripts`: what its log says of them. Raises Unreachable."""
         return await (self._originals.fate(kept) if scripts is None else self._originals.fate_of(kept.txid, scripts))
 
-    def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None) -> bool:
+    def _is_due(self, kept: KeptOriginal, session: ReceiverSession | None, due_at: int) -> bool:
         """Tell whether a kept payment shall be broadcast now, without being asked for."""
-        if session is not None and (not _may_fall_back(session) or _due_at(session) > now()):
+        if due_at > now() or (session is not None and not _may_fall_back(session)):
             return False
         return self._is_wanted(kept) and not self._originals.is_paid_to_any(kept)
 
@@ -247,8 +285,15 @@ class Settling(Logger):
             return False
         return not self._originals.is_paid_to_any(kept)
 
+    def _is_lost(self, kept: KeptOriginal) -> bool:
+        """Tell whether nobody knows what made one of a payment's coins: it is looked at until it is let go."""
+        still = self._originals.still(kept)
+        return still is not None and still.vanished_at is not None
+
     def _is_wanted(self, kept: KeptOriginal) -> bool:
-        return self._settings.broadcast_original_by_itself and not kept.aborted
+        """Tell whether a payment may go out by itself; the user may have ended its session since it was read."""
+        still = self._originals.still(kept)
+        return self._settings.broadcast_original_by_itself and still is not None and not still.aborted
 
 
 def _in_log(session: ReceiverSession) -> KeptOriginal | None:
@@ -256,8 +301,10 @@ def _in_log(session: ReceiverSession) -> KeptOriginal | None:
     original = held_original(session.state)
     if original is None:
         return None
-    request_id = created_of(session.state).request_id
-    return KeptOriginal(original.txid, original.fallback.hex(), session.id, request_id, label="", at=0)
+    created, tx = created_of(session.state), original.fallback.hex()
+    return KeptOriginal(
+        original.txid, tx, session.id, created.request_id, label="", at=0, amount_sat=created.amount_sat
+    )
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:

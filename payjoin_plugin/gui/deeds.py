@@ -155,7 +155,9 @@ class Deeds(QObject):
             self._window.show_error(_("The wallet no longer has this transaction."))
             return
         self._bridge.run(
-            self._sessions.originals.broadcast(tx.serialize()), lambda _: self._changed(), self._window.show_error
+            self._sessions.settling.broadcast_payjoin(tx.serialize()),
+            lambda _: self._changed(),
+            self._window.show_error,
         )
 
     def remove(self, session_id: str) -> None:

@@ -1,7 +1,7 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
-    payjoin_originals = {txid: {"tx", "session_id", "request_id", "label", "at", "aborted", "handed_over", "named",
-                                "also": {session id: {"session_id", "request_id", "label", "at", "aborted"}}}}
+    payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
+    HOLD              = "session_id", "request_id", "amount_sat", "label", "at", "aborted"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
 in "also", each with its own mark of an abort.
@@ -9,9 +9,15 @@ in "also", each with its own mark of an abort.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from electrum.wallet import Abstract_Wallet
+
+    from .barrier import Barrier
 
 ORIGINALS_KEY = "payjoin_originals"
 
@@ -31,25 +37,116 @@ class KeptOriginal:
     """What the transaction is called, should it become Electrum's own."""
     at: int
     """Unix time in seconds."""
+    amount_sat: int | None = None
+    """What the request asks for, in satoshis; the payment may be of more. None: nobody wrote it down."""
     aborted: bool = False
-    """The user ended its session: it is never broadcast by itself for this one, even when its log is gone."""
+    """The user ended its session, or deleted its request: it is never broadcast by itself for this one, even when its
+    log is gone."""
     handed_over: bool = False
     """It became a local transaction of Electrum's when the plugin was taken out."""
     named: str = ""
     """The name that we gave that transaction; empty where it had one of the user's."""
+    vanished_at: int | None = None
+    """Since when (unix time in seconds) the server knows nothing of what made one of its coins; None where it does."""
 
 
-def read_kept(txid: str, entry: object) -> list[KeptOriginal]:
-    """Return what an entry says, for each session that it can be read of."""
+class KeptOriginals:
+    """The kept payments of one wallet file. What is said of one is in memory until the barrier's next save."""
+
+    def __init__(self, wallet: Abstract_Wallet, barrier: Barrier) -> None:
+        self._wallet, self._barrier = wallet, barrier
+
+    def keep(
+        self, txid: str, tx: str, *, session_id: str, request_id: str, amount_sat: int, label: str, at: int
+    ) -> None:
+        """Keep a payment for a session.
+
+        `tx`: all of it as hex; `amount_sat`: what was asked for, in satoshis; `at`: unix time in seconds.
+        """
+        hold = plain(
+            {"session_id": session_id, "request_id": request_id, "amount_sat": amount_sat, "label": label, "at": at}
+        )
+        with self._wallet.db.lock:
+            kept = self._wallet.db.get_dict(ORIGINALS_KEY)
+            if any(one.session_id != session_id for one in _read(txid, kept.get(txid))):
+                kept[txid].setdefault("also", {})[session_id] = hold
+            else:
+                kept[txid] = {"tx": tx, **hold}
+            self._barrier.mark()
+
+    def all(self) -> list[KeptOriginal]:
+        """Return the payments, for each session that holds one. What cannot be read is left out, not deleted."""
+        with self._wallet.db.lock:
+            return [original for txid, entry in self._entries().items() for original in _read(txid, entry)]
+
+    def of(self, txid: str) -> list[KeptOriginal]:
+        """Return one payment, for each session that holds it. The others are not looked at: there may be hundreds."""
+        with self._wallet.db.lock:
+            return _read(txid, self._entries().get(txid))
+
+    def has(self, txid: str) -> bool:
+        """Tell whether a payment is kept, readable or not."""
+        with self._wallet.db.lock:
+            return txid in self._entries()
+
+    def mark_aborted(self, txid: str, session_id: str) -> None:
+        """Remember that the user ended a session that holds a payment."""
+        with self._wallet.db.lock:
+            for hold in _holds(self._entries().get(txid)):
+                if hold.get("session_id") == session_id:
+                    self._mark(hold, aborted=True)
+
+    def mark_request_deleted(self, request_id: str) -> None:
+        """Remember that the user wants no more of a request: for it no payment goes out by itself."""
+        with self._wallet.db.lock:
+            for entry in self._entries().values():
+                for hold in _holds(entry):
+                    if hold.get("request_id") == request_id:
+                        self._mark(hold, aborted=True)
+
+    def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
+        """Remember whether a payment is a local transaction of Electrum's by our doing, and its name."""
+        with self._wallet.db.lock:
+            self._mark(self._entries().get(txid), handed_over=is_so, named=named)
+
+    def mark_vanished(self, txid: str, since: int | None) -> None:
+        """Remember since when (unix seconds) nobody knows what made one of a payment's coins; None: it is there.
+
+        No save of ours is due for that: Electrum's next one takes it.
+        """
+        with self._wallet.db.lock:
+            entry = self._entries().get(txid)
+            if isinstance(entry, MutableMapping) and entry.get("vanished_at") != since:
+                entry["vanished_at"] = since
+
+    def drop(self, txid: str) -> None:
+        """Forget a payment that will never be mined."""
+        with self._wallet.db.lock:
+            if self._wallet.db.get(ORIGINALS_KEY, {}).pop(txid, None) is not None:
+                self._barrier.mark()
+
+    def _entries(self) -> Mapping[str, object]:
+        stored = self._wallet.db.get(ORIGINALS_KEY)
+        return stored if isinstance(stored, Mapping) else {}
+
+    def _mark(self, entry: object, **marks: bool | str) -> None:
+        if isinstance(entry, MutableMapping):
+            for name, mark in marks.items():
+                entry[name] = mark
+            self._barrier.mark()
+
+
+def plain(value: object) -> Any:
+    """Return `value` as JSON would give it back. A value that is none raises here, before it can spoil the file."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _read(txid: str, entry: object) -> list[KeptOriginal]:
     return [original for hold in _holds(entry) if (original := _read_hold(txid, entry, hold)) is not None]
 
 
-def hold_of(entry: object, session_id: str) -> Mapping[str, object] | None:
-    """Return the part of an entry that is one session's own."""
-    return next((hold for hold in _holds(entry) if hold.get("session_id") == session_id), None)
-
-
 def _holds(entry: object) -> list[Mapping[str, object]]:
+    """Return the parts of an entry, one for each session that holds the payment."""
     if not isinstance(entry, Mapping):
         return []
     also = entry.get("also")
@@ -64,7 +161,9 @@ def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOrigina
     return KeptOriginal(
         txid,
         **values,  # type: ignore[arg-type]  # of the right kinds, as was seen
+        amount_sat=amount_sat if isinstance(amount_sat := hold.get("amount_sat"), int) else None,
         aborted=hold.get("aborted") is True,
         handed_over=entry.get("handed_over") is True,
         named=named if isinstance(named := entry.get("named"), str) else "",
+        vanished_at=since if isinstance(since := entry.get("vanished_at"), int) else None,
     )

@@ -147,17 +147,21 @@ class ElectrumReceiverWallet:
                     await self._wallet.up_to_date_changed_event.wait()
 
     def is_current(self) -> bool:
-        """Tell whether what the wallet knows is of this connection.
+        """Tell whether what the wallet knows is of the connection that Electrum has now."""
+        return self.connection() is not None
+
+    def connection(self) -> Interface | None:
+        """Return the connection that Electrum has now, if what the wallet knows is of this one; else None.
 
         Offline, and for a moment after a new connection, Electrum still says "up to date" of the one before.
         """
         network, synchronizer = self._wallet.network, self._wallet.adb.synchronizer
         connection = network.interface if network is not None else None
         if connection is None or synchronizer is None or synchronizer.interface is not connection:
-            return False
+            return None
         if self._wallet.is_up_to_date() and self._wallet.adb.is_up_to_date():
             self._current_with = connection
-        return connection is self._current_with
+        return connection if connection is self._current_with else None
 
     async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""

@@ -14,9 +14,8 @@ dictionary, an append to or a removal from a list. Anything else would be lost, 
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from electrum.i18n import _
 from ..errors import UnreadableLog
 from ..session.log import empty_log
 from .barrier import Barrier
-from .kept import ORIGINALS_KEY, KeptOriginal, hold_of, read_kept
+from .kept import KeptOriginals, plain
 
 if TYPE_CHECKING:
     from electrum.stored_dict import StoredDict
@@ -48,6 +47,7 @@ class WalletStore:
         self._wallet = wallet
         self._storage = storage
         self._barrier = Barrier(wallet)
+        self.kept = KeptOriginals(wallet, self._barrier)
         self.unreadable = _fault_of(storage)
         """Why nothing may be written; None where all is well."""
         self._session_of_request = _index(self._sessions())
@@ -106,7 +106,7 @@ class WalletStore:
             sessions = self._to_write("sessions", {})
             if session_id in sessions:
                 raise ValueError(f"session {session_id} exists")
-            sessions[session_id] = {**empty_log(role=role), "events": [_plain(record)]}
+            sessions[session_id] = {**empty_log(role=role), "events": [plain(record)]}
             if isinstance(request_id := record.get("request_id"), str):
                 self._session_of_request[request_id] = session_id
 
@@ -117,7 +117,7 @@ class WalletStore:
             events = log.get("events") if isinstance(log, Mapping) else None
             if not isinstance(events, list):
                 raise UnreadableLog("the log has no events")
-            events.append(_plain(record))
+            events.append(plain(record))
 
     def session_of_request(self, request_id: str) -> str | None:
         """Return the session of a payment request, the newest where there are several."""
@@ -199,62 +199,14 @@ class WalletStore:
     def directory_keys(self) -> dict[str, Any]:
         """Return the directories' keys as they were stored."""
         with self.lock:
-            return dict(_plain(self._to_read("directory_keys")))
+            return dict(plain(self._to_read("directory_keys")))
 
     def set_directory_keys(self, keys: Mapping[str, Any]) -> None:
         """Store the directories' keys. They can be fetched again: Electrum's next save takes them, none of ours."""
         with self.lock:
             self._check_readable()
             self._storage.setdefault("version", VERSION)
-            self._storage["directory_keys"] = _plain(keys)
-
-    # Originals
-
-    def keep_original(self, txid: str, tx: str, *, session_id: str, request_id: str, label: str, at: int) -> None:
-        """Keep an original for a session, in memory. `tx`: all of it as hex; `at`: unix time in seconds."""
-        hold = _plain({"session_id": session_id, "request_id": request_id, "label": label, "at": at})
-        with self.lock:
-            kept = self._wallet.db.get_dict(ORIGINALS_KEY)
-            if any(one.session_id != session_id for one in read_kept(txid, kept.get(txid))):
-                kept[txid].setdefault("also", {})[session_id] = hold
-            else:
-                kept[txid] = {"tx": tx, **hold}
-            self._barrier.mark()
-
-    def originals(self) -> list[KeptOriginal]:
-        """Return the kept originals, for each session that holds one. What cannot be read is left out, not deleted."""
-        with self.lock:
-            stored = self._wallet.db.get(ORIGINALS_KEY)
-            entries = stored.items() if isinstance(stored, Mapping) else ()
-            return [original for txid, entry in entries for original in read_kept(txid, entry)]
-
-    def keeps_original(self, txid: str) -> bool:
-        """Tell whether an original is kept, readable or not: others are not looked at."""
-        with self.lock:
-            stored = self._wallet.db.get(ORIGINALS_KEY)
-            return isinstance(stored, Mapping) and txid in stored
-
-    def mark_aborted(self, txid: str, session_id: str) -> None:
-        """Remember, in memory, that the user ended a session that holds an original."""
-        with self.lock:
-            self._mark(hold_of(self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), session_id), aborted=True)
-
-    def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
-        """Remember, in memory, whether an original is a local transaction of Electrum's by our doing, and its name."""
-        with self.lock:
-            self._mark(self._wallet.db.get(ORIGINALS_KEY, {}).get(txid), handed_over=is_so, named=named)
-
-    def _mark(self, entry: object, **marks: bool | str) -> None:
-        if isinstance(entry, MutableMapping):
-            for name, mark in marks.items():
-                entry[name] = mark
-            self._barrier.mark()
-
-    def drop_original(self, txid: str) -> None:
-        """Forget an original: what spends its coins is deep in the chain."""
-        with self.lock:
-            if self._wallet.db.get(ORIGINALS_KEY, {}).pop(txid, None) is not None:
-                self._barrier.mark()
+            self._storage["directory_keys"] = plain(keys)
 
     # How it is read and written
 
@@ -281,11 +233,6 @@ class WalletStore:
         with self.lock:
             if request_id in self._to_read(part):
                 self._to_write(part, {}).pop(request_id)
-
-
-def _plain(value: object) -> Any:
-    """Return `value` as JSON would give it back. A value that is none raises here, before it can spoil the file."""
-    return json.loads(json.dumps(value, allow_nan=False))
 
 
 def _fault_of(storage: Mapping[str, Any]) -> UnreadableLog | None:

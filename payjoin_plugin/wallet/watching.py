@@ -109,15 +109,14 @@ def script_of(address: str) -> tuple[bytes, str]:
 def seen_for(wallet: Abstract_Wallet, *, address: str, outpoints: Iterable[str], since_height: int = 0) -> list[Seen]:
     """Return the transactions of mempool and blocks that pay `address` or spend one of `outpoints` (`txid:n`).
 
-    Those in blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
+    Payments in blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
     """
     script, scripthash = script_of(address)
-    txids = {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}
-    for outpoint in outpoints:
-        previous, _, vout = outpoint.partition(":")
-        if (spender := wallet.db.get_spent_outpoint(previous, vout)) is not None:
-            txids.add(spender)
-    return [seen for txid in sorted(txids) if (seen := _seen(wallet, txid, script, since_height)) is not None]
+    # A reorg may put what spends the coins into a block that is no younger than the request.
+    spends = {wallet.db.get_spent_outpoint(*outpoint.split(":")) for outpoint in outpoints} - {None}
+    pays = {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}
+    since = dict.fromkeys(pays, since_height) | dict.fromkeys(spends, 0)
+    return [seen for txid in sorted(since) if (seen := _seen(wallet, txid, script, since[txid])) is not None]
 
 
 def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:

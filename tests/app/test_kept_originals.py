@@ -273,7 +273,7 @@ def test_the_end_of_one_of_two_requests_does_not_keep_back_the_payment_of_both(
                 await merchant.sessions.abort(first)
             else:
                 merchant.wallet.delete_request(merchant.row(first)["request_id"])
-            assert [one.aborted for one in merchant.sessions.store.originals()] == [True, False]
+            assert [one.aborted for one in merchant.sessions.store.kept.all()] == [True, False]
             set_ahead(3600)
             await merchant.until_row(second, status="paid_without_payjoin")
             assert merchant.network.broadcast == [original.txid()]
@@ -317,7 +317,7 @@ async def test_the_payment_of_two_requests_is_handed_over_once_and_taken_back_on
         again = Merchant(merchant.shop, reopen(merchant.wallet))
         await again.open()
         assert again.wallet.adb.get_transaction(original.txid()) is None
-        assert [one.handed_over for one in again.sessions.store.originals()] == [False, False]
+        assert [one.handed_over for one in again.sessions.store.kept.all()] == [False, False]
         await again.close()
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from electrum.interface import TxBroadcastServerReturnedError
 from electrum.network import UntrustedServerReturnedError
 from electrum.transaction import Transaction
+from electrum.util import trigger_callback
 
+from payjoin_plugin.app import settling
+from payjoin_plugin.app.originals import LOST_AFTER
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client import checking
 from payjoin_plugin.client.pace import Backoff
 from tests.app.test_settling import SOON, hold, kept
-from tests.merchant import Merchant, on_electrums_loop, shop
+from tests.merchant import Merchant, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
 from tests.wallet.wallets import reopen
 
@@ -65,6 +69,45 @@ async def test_after_the_answer_it_is_shown_and_nothing_is_done(tmp_path: Path) 
         await merchant.until_row(session_id, reason="double_spend", status="active")
         assert merchant.events(session_id)[-1] == "PostedProposal"
         assert kept(merchant) == {sender.made.transaction().txid()}
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+def test_an_original_whose_coin_nobody_knows_for_two_weeks_is_let_go_and_its_address_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, aborted: bool
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.01)
+    monkeypatch.setattr(settling, "LONGEST_REFUSED", 0.01)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+
+            async def refuse(_tx: Transaction) -> None:
+                raise TxBroadcastServerReturnedError("bad-txns-inputs-missingorspent")
+
+            merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+            session_id, sender, paying = await hold(merchant, exp=SOON)
+            forget_parent(merchant, sender)
+            await merchant.until_row(session_id, status="expired")
+            await merchant.until(lambda: merchant.sessions.store.kept.all()[0].vanished_at is not None)
+            if aborted:
+                await merchant.sessions.abort(session_id)
+            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+            set_ahead(LOST_AFTER - 60)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await asyncio.sleep(0.2)
+            assert kept(merchant) != set()
+            assert merchant.row(session_id)["address"] not in merchant.wallet.get_unused_addresses()
+            set_ahead(LOST_AFTER + 60)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until(lambda: kept(merchant) == set())
+            assert merchant.row(session_id)["address"] in merchant.wallet.get_unused_addresses()
+            assert merchant.sessions.original_hex(session_id) is not None, "the log has it for ever"
+            paying.cancel()
+
+    run()
 
 
 @pytest.mark.parametrize("log_is_there", [True, False], ids=["by its session", "without its log"])

@@ -86,7 +86,7 @@ async def hold(merchant: Merchant, **details: Any) -> tuple[str, Sender, asyncio
 
 
 def kept(merchant: Merchant) -> set[str]:
-    return {one.txid for one in merchant.sessions.store.originals()}
+    return {one.txid for one in merchant.sessions.store.kept.all()}
 
 
 # The sender's coins went elsewhere

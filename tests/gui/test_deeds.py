@@ -204,7 +204,7 @@ def test_what_was_double_spent_and_aborted_is_no_payment_that_waits(house: House
     shop.tab.request_list.delete_requests([request_id])
     assert "The sender's coins were spent elsewhere: it may never be mined." in asked[0].text
     (kept,) = shop.sessions.originals.kept().values()
-    shop.sessions.store.drop_original(kept.txid)  # as when the double spend is deep in the chain
+    shop.sessions.store.kept.drop(kept.txid)  # as when the double spend is deep in the chain
     shop.parts._refresh()
     assert (shop.line, shop.buttons) == (said, ["Abort payjoin", "Details"])
 

@@ -178,7 +178,7 @@ def test_removal_ends_open_sessions_and_hands_the_senders_payment_to_electrum(ho
     held, waits = locked.session_of(locked.request()), shop.session_of(shop.request(70_000))
     house.sender().offer(locked)
     house.until(lambda: "Unlock the wallet" in locked.line)
-    (txid,) = (original.txid for original in locked.sessions.store.originals())
+    (txid,) = (original.txid for original in locked.sessions.store.kept.all())
 
     asked = remove(house, "End them and remove…", "&Yes", "OK")
     assert asked[0].text.startswith("2 payjoins are open.")

@@ -85,7 +85,7 @@ def test_deleting_a_request_asks_where_the_senders_payment_is_held(house: House)
     shop.tab.request_list.delete_requests([request_id])
     assert shop.wallet.get_request(request_id) is None
     house.settle(0.3)
-    assert len(shop.sessions.store.originals()) == 1, "the payment can still be broadcast"
+    assert len(shop.sessions.store.kept.all()) == 1, "the payment can still be broadcast"
     assert shop.line == ""
 
 

@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from electrum.network import Network
+from electrum.interface import Interface
 from electrum.plugin import Plugins
 
 PACKAGE = "electrum_external_plugins.payjoin"
@@ -73,7 +73,7 @@ class Inside:
         ledger = importlib.import_module(f"{PACKAGE}.app.ledger").Ledger
         made, stepped, without_payjoin = runner.__init__, runner._in_time, settling.without_payjoin
         recorded, created = ledger.record, ledger.create
-        broadcast = Network.broadcast_transaction
+        broadcast = Interface.broadcast_transaction
 
         def make(this: Any, *args: Any, **parts: Any) -> None:
             made(this, *args, **parts)
@@ -86,9 +86,9 @@ class Inside:
             await self._hold(this.session.id, last_event(this.session))
             return await stepped(this, state)
 
-        async def after_the_end(this: Any, session: Any, *more: Any) -> None:
+        async def after_the_end(this: Any, session: Any, *more: Any, **named: Any) -> None:
             await self._hold(session.id, last_event(session))
-            await without_payjoin(this, session, *more)
+            await without_payjoin(this, session, *more, **named)
 
         def record(this: Any, session: Any, event: Any, **more: Any) -> bool:
             done: bool = recorded(this, session, event, **more)
@@ -100,14 +100,14 @@ class Inside:
             self._die(NEW, type(event).__name__)
             return session
 
-        async def broadcast_transaction(this: Any, tx: Any) -> None:
+        async def broadcast_transaction(this: Any, tx: Any, **more: Any) -> None:
             await self._hold(tx.txid(), "before")
-            await broadcast(this, tx)
+            await broadcast(this, tx, **more)
             await self._hold(tx.txid(), "after")
 
         runner.__init__, runner._in_time, settling.without_payjoin = make, step, after_the_end
         ledger.record, ledger.create = record, create
-        Network.broadcast_transaction = broadcast_transaction
+        Interface.broadcast_transaction = broadcast_transaction
 
     def _after(self, runner: Any, name: str) -> Callable[[object], Awaitable[None]]:
         async def after(result: object) -> None:

@@ -177,6 +177,14 @@ class Server:
         self.blockchain: object = BLOCKCHAIN
         self.tip = HEIGHT
         self.got_disconnected = asyncio.Event()
+        self.on_broadcast: Callable[[Transaction], Any] = self._take
+
+    async def broadcast_transaction(self, tx: Transaction) -> None:
+        await self.on_broadcast(tx)
+
+    async def _take(self, tx: Transaction) -> None:
+        assert self.session is not None
+        self.session.chain.add(tx)
 
     def is_connected_and_ready(self) -> bool:
         return not self.got_disconnected.is_set()

@@ -166,11 +166,11 @@ def test_a_wallet_that_payjoin_only_looked_at_is_not_changed(wallet: Abstract_Wa
     store.session_ids()
     store.waiting_requests()
     store.is_declined("r")
-    store.originals()
+    store.kept.all()
     store.directory_keys()
     store.drop_waiting("r")
     store.forget_request("r")
-    store.drop_original("00" * 32)
+    store.kept.drop("00" * 32)
     assert wallet.db.dump() == before
     assert not wallet.db.modified()
 
@@ -208,12 +208,12 @@ def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -
     store.mark_exposed(["ours:1"])
     store.set_directory_keys({"https://payjo.in": {"keys": "00"}})
     store.set_directory_keys({"https://payjo.in": {"keys": "01"}})
-    store.keep_original("aa" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
-    store.keep_original("bb" * 32, "0200", session_id="s1", request_id="r1", label="", at=7)
+    store.kept.keep("aa" * 32, "0200", session_id="s1", request_id="r1", amount_sat=20_000, label="", at=7)
+    store.kept.keep("bb" * 32, "0200", session_id="s1", request_id="r1", amount_sat=20_000, label="", at=7)
     secret = store.coin_secret()
     run(store.flush())
     store.drop_waiting("r2")
-    store.drop_original("aa" * 32)
+    store.kept.drop("aa" * 32)
     run(store.flush())
     assert store.saves == 3
     assert wallet.db.modified()  # so it never wrote the whole file
@@ -227,7 +227,7 @@ def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -
     assert [number for number in range(4) if not again.seen_before(f"{number:x}:0", "other")] == [0, 1]
     assert again.exposed() == {"ours:1"}
     assert again.directory_keys() == {"https://payjo.in": {"keys": "01"}}
-    assert [one.txid for one in again.originals()] == ["bb" * 32]
+    assert [one.txid for one in again.kept.all()] == ["bb" * 32]
     assert again.coin_secret() == secret
 
 

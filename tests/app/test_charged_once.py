@@ -1,0 +1,299 @@
+"""What a sender has paid once goes out no second time, whatever the user, the connection and the clock do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
+from electrum.transaction import Transaction
+from electrum.util import trigger_callback
+
+from payjoin_plugin.app.view import view_of
+from payjoin_plugin.app.visible import PaidBy
+from payjoin_plugin.bip78.parameters import Parameters
+from payjoin_plugin.client.pace import Backoff
+from payjoin_plugin.errors import Unreachable, UserError
+from payjoin_plugin.wire.uri import parse
+from tests.app.test_kept_originals import other_payment, seen_to, vanish
+from tests.app.test_settling import SOON, hold, kept, unchecked
+from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
+from tests.pair import Sender
+from tests.wallet.servers import Server
+from tests.wallet.wallets import see_confirmed, transaction
+
+HOUR = 3600
+
+
+async def hold_more(merchant: Merchant, more_sat: int) -> tuple[str, Sender, asyncio.Future[Any]]:
+    """Hold the original of a sender who pays more than was asked."""
+    merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+    session_id, uri = merchant.offer()
+    made = merchant.shop.payment(parse(uri).address, AMOUNT + more_sat)
+    sender = merchant.shop.sender(uri, made=made)
+    paying = asyncio.ensure_future(sender.run())
+    await merchant.until_row(session_id, reason="needs_approval")
+    return session_id, sender, paying
+
+
+async def hold_paid_and_deleted(merchant: Merchant) -> tuple[str, asyncio.Future[Any]]:
+    """Hold an original of one satoshi more than was asked; another payment is exact, and its request deleted."""
+    session_id, _sender, paying = await hold_more(merchant, 1)
+    merchant.sees(other_payment(merchant, session_id))
+    await merchant.until_row(session_id, status="paid_without_payjoin")
+    merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+    return session_id, paying
+
+
+async def a_while(merchant: Merchant) -> None:
+    """Let whatever is due be done."""
+    trigger_callback("wallet_updated", merchant.wallet)
+    await asyncio.sleep(0.2)
+    await seen_to(merchant)
+
+
+# The request is deleted
+
+
+def test_the_request_was_paid_and_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, paying = await hold_paid_and_deleted(merchant)
+            set_ahead(2 * HOUR)
+            await a_while(merchant)
+            assert merchant.network.broadcast == []
+            with pytest.raises(UserError, match="paid already"):
+                await merchant.sessions.broadcast_original(session_id)
+            assert merchant.sessions.originals.unseen() == {}
+            await merchant.close()
+            assert merchant.sessions.originals.hand_over() == 0
+            paying.cancel()
+
+    run()
+
+
+def test_what_paid_a_deleted_request_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, paying = await hold(merchant)
+            other = other_payment(merchant, session_id)
+            merchant.sees(other)
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+            vanish(merchant, session_id, other)
+            set_ahead(2 * HOUR)
+            await a_while(merchant)
+            assert merchant.network.broadcast == []
+            assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid(), "by hand"
+            paying.cancel()
+
+    run()
+
+
+def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.01)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            take, refused = merchant.network.broadcast_transaction, 0
+
+            async def refuse(_tx: Transaction) -> None:
+                nonlocal refused
+                refused += 1
+                raise TxBroadcastServerReturnedError("mempool min fee not met")
+
+            merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+            session_id, uri = merchant.offer()
+            await merchant.shop.sender(uri, parameters=Parameters(version=3)).run()
+            await merchant.until_row(session_id, status="failed")
+            await merchant.until(lambda: refused > 1)
+            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+            merchant.network.broadcast_transaction = take  # type: ignore[method-assign]
+            await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+            await a_while(merchant)
+            assert merchant.network.broadcast == []
+
+    run()
+
+
+# The connection
+
+
+@pytest.mark.parametrize("by", ["itself", "hand"])
+def test_another_connection_takes_the_place_of_the_one_on_which_all_was_known(tmp_path: Path, by: str) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            network, second = merchant.network, Server("second", merchant.shop.chain)
+            second.on_broadcast = network.broadcast_transaction
+            assert network.interface is not None
+
+            async def dead(_tx: Transaction) -> None:
+                network.interface = second
+                raise RequestTimedOut
+
+            network.interface.on_broadcast = dead
+            session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
+            other = other_payment(merchant, session_id)
+            merchant.shop.chain.add(other)  # of which the wallet does not know yet
+            if by == "hand":
+                with pytest.raises(Unreachable):
+                    await merchant.sessions.broadcast_original(session_id)
+            await merchant.until(lambda: network.interface is second)
+            await asyncio.sleep(0.2)
+            assert network.broadcast == []
+            assert not merchant.sessions.electrum.is_current()
+            merchant.sees(other)
+            merchant.wallet.adb.synchronizer = merchant.wallet.adb.verifier = Synchronizer(second)
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            await a_while(merchant)
+            assert network.broadcast == []
+            paying.cancel()
+
+    run()
+
+
+def test_the_payment_comes_while_the_file_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant)
+            other = other_payment(merchant, session_id)
+            merchant.sees(other)
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            flush, is_saving, may_end = merchant.sessions.store.flush, asyncio.Event(), asyncio.Event()
+
+            async def slowly() -> None:
+                is_saving.set()
+                await may_end.wait()
+                await flush()
+
+            merchant.sessions.store.flush = slowly  # type: ignore[method-assign]
+            vanish(merchant, session_id, other)
+            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+            set_ahead(2 * HOUR)
+            await is_saving.wait()
+            merchant.sees(other)
+            may_end.set()
+            await seen_to(merchant)
+            assert merchant.network.broadcast == []
+            paying.cancel()
+
+    run()
+
+
+# The clock
+
+
+def test_the_clock_was_ahead_while_an_original_was_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+            session_id, _sender, paying = await hold(merchant)
+            set_ahead(2 * HOUR)
+            await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+            set_ahead(0)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until_row(session_id, status="active", reason="needs_approval")
+            merchant.sessions.answer(session_id, password=None)
+            await paying
+            await merchant.until_row(session_id, stage="waiting_for_broadcast")
+
+    run()
+
+
+def test_the_clock_was_ahead_while_the_connection_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant)
+            main, merchant.network.interface = merchant.network.interface, None
+            set_ahead(2 * HOUR)
+            await merchant.until_row(session_id, status="expired")
+            set_ahead(0)
+            merchant.network.interface = main
+            merchant.wallet.up_to_date_changed_event.set()
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until_row(session_id, status="active", reason="needs_approval")
+            assert merchant.network.broadcast == []
+            paying.cancel()
+
+    run()
+
+
+# The chain
+
+
+@on_electrums_loop
+async def test_a_reorg_puts_the_payjoin_into_a_block_that_is_no_younger_than_the_request(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        merchant.sees(sender.payjoin())
+        await merchant.until_row(session_id, status="completed")
+        request = merchant.wallet.get_request(merchant.row(session_id)["request_id"])
+        see_confirmed(merchant.wallet, sender.payjoin(), height=request.height)
+        assert view_of(merchant.sessions, session_id).paid_by is PaidBy.PAYJOIN
+
+
+# The address
+
+
+@on_electrums_loop
+async def test_the_address_of_an_original_that_is_not_checked_yet_goes_to_nobody_else(tmp_path: Path) -> None:
+    async with unchecked(tmp_path, exp=SOON) as (merchant, session_id, _sender):
+        await merchant.until_row(session_id, status="expired")
+        assert merchant.row(session_id)["address"] not in merchant.wallet.get_unused_addresses()
+
+
+# Many
+
+
+@on_electrums_loop
+async def test_a_look_at_many_kept_payments_reads_them_once(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        request_id, address = (merchant.row(session_id)[name] for name in ("request_id", "address"))
+        merchant.sees(other_payment(merchant, session_id))
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        store = merchant.sessions.store.kept
+        for number in range(20):
+            tx = transaction([f"{number:064x}:0"], [(address, AMOUNT)])
+            store.keep(
+                tx.txid(),
+                tx.serialize(),
+                session_id=f"{number:016x}",
+                request_id=request_id,
+                amount_sat=AMOUNT,
+                label="",
+                at=0,
+            )
+        reads, read = 0, store.all
+
+        def counted() -> Any:
+            nonlocal reads
+            reads += 1
+            return read()
+
+        store.all = counted  # type: ignore[method-assign]
+        merchant.sessions.settling.look_after(lambda _: False)
+        assert len(kept(merchant)) == 21
+        assert reads == 2, "one of them by this test"
+        paying.cancel()
