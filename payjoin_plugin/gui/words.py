@@ -282,6 +282,8 @@ def _unreadable(view: View, config: SimpleConfig) -> Line:
         return Line(said)
     if view.paid_by is not None:
         return Line(said + " " + _("The request is paid."), (Act.SHOW,) if view.paid_txid else ())
+    if not view.can_broadcast:
+        return Line(said + " " + _("The sender's coins were spent elsewhere."))
     kept = _("The sender's own payment of {} is kept.").format(config.format_amount_and_units(view.held.payment_sat))
     return Line(said + " " + kept, (Act.BROADCAST,))
 

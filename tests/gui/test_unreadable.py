@@ -10,6 +10,7 @@ from electrum.transaction import Transaction
 
 from tests.gui.house import House, Resident, press
 from tests.gui.test_abort import waiting_for_password
+from tests.gui.test_deeds import confirm_elsewhere
 from tests.gui.test_sessions_window import shown
 from tests.wallet.wallets import PASSWORD, pay, plugin_storage, see_in_mempool
 
@@ -121,6 +122,23 @@ def test_a_kept_payment_can_be_had_without_its_record(house: House, what: str) -
     see_in_mempool(shop.wallet, Transaction(kept.tx))
     house.until(lambda: shop.line.startswith(said) and shop.line.endswith(" The request is paid."))
     assert shop.buttons == ["Abort payjoin", "Details", "Show transaction"]
+
+
+def test_a_kept_payment_whose_coins_a_block_spends_is_not_offered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.config.set_key("plugins.payjoin.broadcast_original_by_itself", value=False, save=False)
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    shop = reopened(house, shop, lambda ours: ours["sessions"].pop(session_id))
+    assert "Broadcast it…" in shop.buttons
+    monkeypatch.setattr("payjoin_plugin.app.originals.DEEP", 10_000)  # the block is not deep enough to forget it
+    confirm_elsewhere(house, offer, monkeypatch)
+    shop = reopened(house, shop, lambda _ours: None)  # a wallet's load asks the server about each kept payment
+    house.until(lambda: shop.line == "Its record is gone. The sender's coins were spent elsewhere.")
+    assert shop.buttons == ["Abort payjoin", "Details"]
 
 
 def test_a_kept_payment_is_listed_when_record_and_request_are_gone(house: House) -> None:
