@@ -37,8 +37,9 @@ class Notices:
         """Sessions whose sender's coins went elsewhere, as of the last look."""
         self._left: set[str] = set()
         """Payments (txid) that were said to wait for the user."""
-        self._paid: set[str] = set()
-        """Sessions that were said to be paid."""
+        self._paid: dict[str, set[str]] = {}
+        """The coins (`txid:n`) that were spent by what was rung for, by session: what spends one of them too takes
+        that payment's place, and what spends others is another payment."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Stand around the sentences that the wallet makes of new transactions."""
@@ -105,10 +106,11 @@ class Notices:
             # Electrum hands over also what was replaced meanwhile: the original, where the payjoin has come.
             is_gone = self._sessions.wallet.adb.get_tx_height(tx.txid()).is_local_like()
             return "" if is_gone and self._finder.paid_to_by(tx) else None
-        said = self._said(view)
-        if said is not None and view.session_id in self._paid:
+        said, coins = self._said(view), {txin.prevout.to_str() for txin in tx.inputs()}
+        rung = self._paid.setdefault(view.session_id, set())
+        if said is not None and not rung.isdisjoint(coins):
             return ""
-        self._paid.add(view.session_id)
+        rung |= coins
         return said
 
     def _said(self, view: View) -> str | None:

@@ -6,6 +6,7 @@ from electrum.transaction import Transaction
 
 from tests.gui.house import House, Offer, Resident
 from tests.gui.test_deeds import spend_elsewhere
+from tests.wallet.wallets import pay, see_in_mempool
 
 PREFIX = "plugins.payjoin."
 
@@ -35,6 +36,16 @@ def test_a_payment_that_takes_anothers_place_rings_no_second_time(house: House) 
     shop, offer = answered(house)
     assert said_of(shop, offer.pay_plainly(shop)) == ["The sender's own payment was broadcast: 0.001 BTC."]
     assert said_of(shop, offer.complete(shop)) == []
+
+
+def test_a_second_payment_rings_though_electrum_rang_for_the_first(house: House) -> None:
+    shop, offer = answered(house)
+    (address,) = (request.get_address() for request in shop.wallet.get_unpaid_requests())
+    plain = Transaction(pay(house.sender().wallet, address, 100_000).serialize())
+    see_in_mempool(shop.wallet, plain)
+    assert said_of(shop, plain) == ["New transaction: received 0.001 BTC"]
+    (said,) = said_of(shop, offer.complete(shop))
+    assert said.startswith("Paid by payjoin: ")
 
 
 def test_who_waits_for_a_coin_is_told_of(house: House) -> None:
