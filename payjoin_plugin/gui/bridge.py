@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from electrum.i18n import _
 from electrum.logging import get_logger
 from electrum.util import get_asyncio_loop
-from PyQt6.QtCore import QObject, Qt, pyqtSignal
+from PyQt6.QtCore import QEventLoop, QObject, Qt, pyqtSignal
+from PyQt6.QtGui import QGuiApplication
 
 from ..errors import PayjoinError, TransientError, UserError
 
@@ -61,6 +62,58 @@ class Bridge(QObject):
             _logger.error("payjoin had a fault", exc_info=error)
         if failed is not None:
             failed(sentence_of(error))
+
+
+class Look(Generic[T]):
+    """A look that takes its time, on another thread: one at a time, and once more where it was wanted meanwhile."""
+
+    def __init__(
+        self, bridge: Bridge, look: Callable[[], T], done: Callable[[T], None], failed: Callable[[], None] | None = None
+    ) -> None:
+        """`done(result)` or `failed()` is called on Qt's thread."""
+        self._bridge, self._look, self._done, self._failed = bridge, look, done, failed
+        self._is_under_way = self._is_wanted = False
+
+    def want(self) -> None:
+        """Look soon."""
+        self._is_wanted = True
+        if not self._is_under_way:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._is_under_way, self._is_wanted = True, False
+        self._bridge.run(asyncio.to_thread(self._look), self._succeeded, lambda _: self._end(self._failed))
+
+    def _succeeded(self, result: T) -> None:
+        self._end(lambda: self._done(result))
+
+    def _end(self, then: Callable[[], None] | None) -> None:
+        self._is_under_way = False
+        if then is not None:
+            then()
+        if self._is_wanted:
+            self._begin()
+
+
+class _Bell(QObject):
+    rung = pyqtSignal()
+
+
+def wait_for(future: Future[Any]) -> None:
+    """Return when `future` is done. Meanwhile Qt goes on, painting too, and hears neither mouse nor keys.
+
+    Whoever ends Electrum meanwhile ends all of Qt's loops, ours too. Then its thread is kept after all, since what the
+    future stands for must not be left half way.
+    """
+    loop, bell = QEventLoop(), _Bell()
+    bell.rung.connect(loop.quit, Qt.ConnectionType.QueuedConnection)  # it may be done before the loop runs
+    future.add_done_callback(lambda _: bell.rung.emit())
+    QGuiApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+    try:
+        loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+        future.result()
+    finally:
+        QGuiApplication.restoreOverrideCursor()
 
 
 def sentence_of(error: BaseException) -> str:

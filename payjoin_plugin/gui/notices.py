@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
@@ -16,6 +17,7 @@ from ..app.view import View, head_of, view_of
 from ..app.visible import PaidBy
 from ..errors import UnreadableLog
 from ..session.status import Status, Waiting
+from .bridge import Look
 from .wraps import own_fault
 
 if TYPE_CHECKING:
@@ -23,15 +25,18 @@ if TYPE_CHECKING:
     from electrum.transaction import Transaction
 
     from ..app.sessions import WalletSessions
+    from .bridge import Bridge
     from .wraps import Wraps
 
 
 class Notices:
     """What one window rings for."""
 
-    def __init__(self, window: ElectrumWindow, sessions: WalletSessions, finder: Finder) -> None:
+    def __init__(self, window: ElectrumWindow, sessions: WalletSessions, bridge: Bridge, finder: Finder) -> None:
         self._window, self._sessions = window, sessions
         self._finder = finder
+        # Two hundred kept payments take a twentieth of a second at first: Qt's thread is not kept.
+        self._left_to_user = Look(bridge, partial(_left_to_user, sessions), self._ring_for_what_is_left)
         self._waiting: dict[str, Waiting] = {}
         self._spent: set[str] = set()
         """Sessions whose sender's coins went elsewhere, as of the last look."""
@@ -49,7 +54,7 @@ class Notices:
         """Ring for what began to need the user: once for each turn."""
         self._look_who_waits()
         self._look_what_was_spent()
-        self._look_what_is_left()
+        self._left_to_user.want()
 
     def _look_who_waits(self) -> None:
         waiting = {
@@ -71,8 +76,7 @@ class Notices:
                 self._window.notify(_("You have answered a sender whose coins were then spent elsewhere."))
         self._spent = seen
 
-    def _look_what_is_left(self) -> None:
-        left = _left_to_user(self._sessions)
+    def _ring_for_what_is_left(self, left: dict[str, int]) -> None:
         if not (new := left.keys() - self._left):
             return
         self._left |= new

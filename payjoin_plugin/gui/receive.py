@@ -13,7 +13,6 @@ The status has its place in the empty space left of the QR code, whether there i
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from PyQt6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLayout, QPushB
 from ..app.offering import request_made_in_window
 from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
+from .bridge import Look
 from .labels import LineLabel, StillLabel, plain_tooltip
 from .words import Act, Line, act_words, line_of, next_change, why_no_abort
 
@@ -50,7 +50,9 @@ class Toggle(QObject):
 
     def __init__(self, window: ElectrumWindow, sessions: WalletSessions, bridge: Bridge) -> None:
         super().__init__(window)
-        self._window, self._sessions, self._bridge = window, sessions, bridge
+        self._window = window
+        # Looking for coins takes its time in a large wallet: Qt's thread is not kept.
+        self._obstacle = Look(bridge, sessions.offering.obstacle, self._show, lambda: self._show((None, False)))
         self._setting = window.config.cv.from_key("plugins.payjoin.offer_in_window")
         self.box = QCheckBox(_("Payjoin"))
         explained = _(
@@ -66,7 +68,6 @@ class Toggle(QObject):
         grid.addWidget(self.box, TOGGLE_ROW, 0)
         grid.addWidget(self.reason, TOGGLE_ROW, 1, 1, -1)
         QWidget.setTabOrder(window.receive_tab.expiry_button, self.box)
-        self._asking = False
 
     def remove(self) -> None:
         """Take it out of the tab."""
@@ -76,13 +77,9 @@ class Toggle(QObject):
             widget.deleteLater()
 
     def refresh(self) -> None:
-        """Look again whether payjoin is possible; Qt's thread is not kept."""
+        """Look again whether payjoin is possible."""
         self.box.setChecked(bool(self._setting.get()) and self.box.isEnabled())
-        if not self._asking:
-            self._asking = True
-            # Looking for coins takes its time in a large wallet.
-            asking = asyncio.to_thread(self._sessions.offering.obstacle)
-            self._bridge.run(asking, self._show, lambda _: self._show((None, False)))
+        self._obstacle.want()
 
     def create_invoice(self, original: Any, is_lightning: bool) -> None:  # noqa: FBT001  # Electrum's signature
         """Stand around the tab's `create_invoice`: an on-chain request of the tab offers what the tick says."""
@@ -94,7 +91,6 @@ class Toggle(QObject):
 
     def _show(self, obstacle: tuple[str | None, bool]) -> None:
         reason, for_ever = obstacle
-        self._asking = False
         self.box.setEnabled(not for_ever)
         self.box.setChecked(bool(self._setting.get()) and not for_ever)
         self.reason.say(reason if reason and (for_ever or self.box.isChecked()) else "")

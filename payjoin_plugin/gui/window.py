@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,13 @@ class WindowParts(QObject, QtEventListener):
         self.coins = CoinMarks(window, sessions, self.show_sessions)
         self.finder = Finder(sessions)
         self.history = HistoryMarks(window, self.finder, icon, self._questions)
-        self.notices = Notices(window, sessions, self.finder)
+        self.notices = Notices(window, sessions, self.bridge, self.finder)
+        # Each kept payment is read once, which costs: the question before requests or we ourselves go need not wait.
+        self.bridge.run(asyncio.to_thread(sessions.originals.held_addresses), lambda _: None)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._refresh)
+        self._is_removed = False
 
         self._wraps.around(window.receive_tab, "create_invoice", self.toggle.create_invoice)
         self.panel.wrap(self._wraps)
@@ -85,6 +89,7 @@ class WindowParts(QObject, QtEventListener):
     def remove(self) -> None:
         """Take everything out: no widget, menu, wrapper or timer stays."""
         self.unregister_callbacks()
+        self._is_removed = True  # what Electrum's bus has queued for us still comes
         self._soon.stop()
         self._questions.close()
         self.bridge.close()
@@ -163,7 +168,7 @@ class WindowParts(QObject, QtEventListener):
         self._window_of_sessions = None
 
     def _refresh_soon(self) -> None:
-        if not self._soon.isActive():
+        if not self._soon.isActive() and not self._is_removed:
             self._soon.start(SOON)
 
     def _refresh(self) -> None:

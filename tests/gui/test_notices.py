@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from electrum.transaction import Transaction
 
+from payjoin_plugin.app.sessions import WalletSessions
+from payjoin_plugin.gui import notices
 from tests.gui.house import House, Offer, Resident
 from tests.gui.test_deeds import spend_elsewhere
 from tests.wallet.wallets import pay, see_in_mempool
@@ -66,6 +71,20 @@ def test_a_payment_that_is_left_to_the_user_is_told_of_once(house: House) -> Non
     house.until(lambda: house.rung)
     shop.parts._refresh()
     assert house.rung == ["A sender's own payment of 0.001 BTC is ready. You are paid when you broadcast it."]
+
+
+def test_what_is_left_to_the_user_is_looked_for_off_qts_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_on: list[bool] = []
+    look = notices._left_to_user
+
+    def noted(sessions: WalletSessions) -> dict[str, int]:
+        looked_on.append(threading.current_thread() is threading.main_thread())
+        return look(sessions)
+
+    monkeypatch.setattr(notices, "_left_to_user", noted)
+    house.open("shop", 5_000_000)
+    house.until(lambda: looked_on)
+    assert not any(looked_on)
 
 
 def test_coins_that_are_spent_elsewhere_after_the_answer_are_told_of_once(house: House) -> None:
