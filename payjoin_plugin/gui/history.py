@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from electrum.gui.qt.history_list import HistoryColumns
 from electrum.i18n import _
-from PyQt6.QtCore import QModelIndex, Qt
+from PyQt6.QtCore import QModelIndex, Qt, QTimer
 from PyQt6.QtGui import QIcon
 
 from ..app.finder import Finder
@@ -39,6 +39,11 @@ class HistoryMarks:
         self._ask = partial(questions.ask, window)
         self._known: dict[tuple[str, int, str], str | None] = {}
         """What is said of a transaction at a height, in a unit of amounts; None of one that is no payjoin."""
+        self._wanted: dict[tuple[str, int, str], None] = {}
+        """Those that a row was painted for, and that are not known yet."""
+        self._idle = QTimer(window)
+        self._idle.setSingleShot(True)
+        self._idle.timeout.connect(self._look_at_next)
 
     def wrap(self, wraps: Wraps) -> None:
         """Stand before the model's answers to its view, which asks for the rows on screen and no others."""
@@ -49,6 +54,8 @@ class HistoryMarks:
 
     def remove(self) -> None:
         """Let Electrum paint its list without us."""
+        self._idle.stop()
+        self._idle.deleteLater()
         self._repaint()
 
     def _repaint(self) -> None:
@@ -67,9 +74,21 @@ class HistoryMarks:
         if txid is None or item.get("lightning"):
             return None
         key = (txid, height, self._window.config.format_amount_and_units(1))
-        if key not in self._known:
-            self._known[key] = self._look(txid)
-        return self._known[key]
+        if key not in self._known:  # a session is replayed, which takes its time: one at a time, between Qt's own turns
+            self._wanted[key] = None
+            self._idle.start(0)
+        return self._known.get(key)
+
+    def _look_at_next(self) -> None:
+        key = next(iter(self._wanted))
+        del self._wanted[key]
+        self._known[key] = None
+        with own_fault("the history"):
+            self._known[key] = self._look(key[0])
+        if self._wanted:
+            self._idle.start(0)
+        else:
+            self._repaint()
 
     def _look(self, txid: str) -> str | None:
         tx = self._window.wallet.adb.get_transaction(txid)

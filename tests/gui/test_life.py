@@ -100,6 +100,32 @@ def test_the_history_marks_a_payjoin_and_nothing_else(house: House) -> None:
     assert not any(icon or tooltip for icon, tooltip, _ in marks.values())
 
 
+def test_the_history_is_painted_before_its_payjoins_are_looked_at_one_by_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, tx = paid(house)
+    history, looked_at = shop.parts.history, list[str]()
+    look = history._look
+
+    def noted(txid: str) -> str | None:
+        looked_at.append(txid)
+        said: str | None = look(txid)
+        return said
+
+    shop.window.tabs.setCurrentIndex(0)
+    shop.window.history_list.update()
+    house.until(lambda: history_marks(shop)[tx.txid()][0] is not None)
+    monkeypatch.setattr(history, "_look", noted)
+    history._known.clear()
+    assert all(icon is None for icon, _tooltip, _text in history_marks(shop).values())
+    assert looked_at == []
+    assert len(history._wanted) == 2, "the payjoin, and what paid for our coin"
+    history._look_at_next()
+    assert len(looked_at) == 1
+    house.until(lambda: history_marks(shop)[tx.txid()][0] is not None)
+    assert len(looked_at) == 2
+
+
 def history_marks(shop: Resident) -> dict[str, tuple[object, str, str]]:
     """Icon, tooltip and text of each transaction's description, as the view gets them."""
     view = shop.window.history_list
