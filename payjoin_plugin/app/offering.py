@@ -120,7 +120,7 @@ class Offering:
             return reason
         if request.get_id() in self._store.waiting_requests():
             return self.why_not_now() or _("The directory's keys are on their way.")
-        return _("This request was made without payjoin.")
+        return _("This request has no payjoin.")  # or had one of which no record is left
 
     def is_plain_by_choice(self, request: Request) -> bool:
         """Tell whether `request`, which has no session, could offer payjoin if it had been wanted."""

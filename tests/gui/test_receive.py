@@ -35,7 +35,7 @@ def test_without_the_tick_a_request_is_plain_though_commands_may_offer(house: Ho
     shop.parts.toggle.box.click()
     shop.request()
     assert "pj=" not in shop.tab.URI
-    assert shop.line == "This request was made without payjoin."
+    assert shop.line == "This request has no payjoin."
     assert shop.buttons == []
 
 

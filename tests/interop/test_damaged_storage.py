@@ -217,7 +217,7 @@ def test_its_request_has_a_plain_uri(morning: Aftermath) -> None:
 def test_an_imported_request_has_no_offer(morning: Aftermath) -> None:
     found = morning.shop.get_request(morning.imported["request_id"])
     assert found["URI"] == morning.imported["payjoin"]["plain_uri"]
-    assert found["payjoin"] == {"unavailable": "This request was made without payjoin."}
+    assert found["payjoin"] == {"unavailable": "This request has no payjoin."}
 
 
 @pytest.mark.parametrize("which", ["shop", "newer", "broken"])
