@@ -11,7 +11,7 @@ from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
-from .gui.bridge import Bridge
+from .gui.bridge import Bridge, wait_for
 from .gui.questions import Questions
 from .gui.removal import Removal
 from .gui.transactions import add_line, fill_line, remove_lines
@@ -118,7 +118,7 @@ class Plugin(PayjoinPlugin):
         self._parts.clear()
         self._removal.close()
         remove_lines(dialogs)
-        super().on_close()
+        wait_for(self.close_soon())  # two hundred kept payments take Electrum seconds
 
     def _move_in(self, window: ElectrumWindow) -> None:
         self._stay_out(window)

@@ -191,6 +191,7 @@ class Originals(Logger):
         what is paid otherwise, or spent in a block: nobody shall be asked to broadcast it.
         """
         handed = 0
+        labels = self._wallet.get_all_labels()  # once: Electrum copies them all
         for kept in self.kept().values():
             try:
                 if self._wallet.db.get_transaction(kept.txid) is not None:
@@ -198,7 +199,8 @@ class Originals(Logger):
                 if self.is_spent(kept) or self.is_paid(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
-                    self._store.kept.mark_handed_over(kept.txid, is_so=True, named=self._name(kept))
+                    named = "" if kept.txid in labels else self._name(kept)
+                    self._store.kept.mark_handed_over(kept.txid, is_so=True, named=named)
                     handed += 1
             except Exception:
                 # One payment that Electrum does not take (unrelated, a conflict) must not keep the others back.
@@ -212,20 +214,19 @@ class Originals(Logger):
         output was spent meanwhile.
         """
         back = {one.txid: one for one in self.kept().values() if one.handed_over and is_readable(one.session_id)}
+        labels = self._wallet.get_all_labels() if back else {}
         for txid, kept in back.items():
             self._store.kept.mark_handed_over(txid, is_so=False)
             is_local = confirmations(self._wallet, txid) is None
             if is_local and not self._wallet.adb.get_depending_transactions(txid):
                 self._wallet.adb.remove_transaction(txid)
-            if kept.named and self._wallet.get_all_labels().get(txid) == kept.named:
+            if kept.named and labels.get(txid) == kept.named:
                 self._wallet.set_label(txid, None)
 
     def _name(self, kept: KeptOriginal) -> str:
-        """Name a payment as a local transaction, and return the name; an empty one where the user has named it."""
-        if kept.txid in self._wallet.get_all_labels():
-            return ""
+        """Name a payment as a local transaction, and return the name as Electrum writes it, on one line."""
         self._wallet.set_label(kept.txid, _label(kept))
-        return str(self._wallet.get_all_labels()[kept.txid])  # as Electrum writes it, on one line
+        return str(self._wallet.get_label_for_txid(kept.txid))
 
     def _parsed(self, kept: KeptOriginal) -> Transaction | None:
         key = kept.txid, kept.tx

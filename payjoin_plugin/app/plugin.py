@@ -14,6 +14,8 @@ from ..errors import PayjoinError
 from .commands import PayjoinCommands
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from electrum.plugin import Plugins
     from electrum.simple_config import SimpleConfig
     from electrum.wallet import Abstract_Wallet
@@ -127,7 +129,11 @@ class PayjoinPlugin(BasePlugin):
 
     def on_close(self) -> None:
         """Take everything down, since the plugin is being removed. Electrum calls this on the window's thread."""
-        asyncio.run_coroutine_threadsafe(self._close(), get_asyncio_loop()).result()
+        self.close_soon().result()
+
+    def close_soon(self) -> Future[None]:
+        """Begin to do so; when it is done, all that is to stay is on disk."""
+        return asyncio.run_coroutine_threadsafe(self._close(), get_asyncio_loop())
 
     async def _close(self) -> None:
         for sessions in list(self._wallets.values()):

@@ -5,13 +5,13 @@ No session is replayed for the list, however many have a row: a tooltip is made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from electrum.gui.qt.request_list import ROLE_KEY
 from electrum.i18n import _
 from PyQt6.QtCore import QEvent, QModelIndex, QObject, QSignalBlocker
-from PyQt6.QtGui import QHelpEvent, QIcon
+from PyQt6.QtGui import QHelpEvent, QIcon, QStandardItem
 from PyQt6.QtWidgets import QMenu, QToolTip
 
 from ..app.view import View, view_of_request
@@ -34,6 +34,8 @@ class RequestMarks(QObject):
         super().__init__(window)
         self._window, self._sessions, self._deeds, self._icon = window, sessions, deeds, icon
         self._list = window.receive_tab.request_list
+        self._electrums: dict[str, QIcon] = {}
+        """The icon that Electrum gave a request, in the place of which ours stands."""
 
     def wrap(self, wraps: Wraps) -> None:
         """Mark the rows whenever Electrum fills the list, and stand before deletions."""
@@ -44,21 +46,36 @@ class RequestMarks(QObject):
         self.refresh()
 
     def remove(self) -> None:
-        """Let Electrum paint its list without us."""
+        """Give Electrum its icons back. To have it fill its list anew would cost a millisecond a request."""
         self._list.viewport().removeEventFilter(self)
-        self._list.update()
+        for date in self._rows():
+            if self._is_marked(date):
+                date.setIcon(self._electrums[date.data(ROLE_KEY)])
+        self._list.viewport().update()
         self.deleteLater()
 
     def refresh(self) -> None:
-        """Give each request that has a session our icon. Electrum does not rewrite it."""
-        model, column = self._list.std_model, self._list.Columns
+        """Give each request that has a session our icon, or had one whose payment is kept. Electrum rewrites none."""
+        of_kept = {one.request_id for one in self._sessions.originals.kept().values()}
+        for date in self._rows():
+            request_id = date.data(ROLE_KEY)
+            if self._is_marked(date):
+                continue
+            if request_id in of_kept or self._sessions.store.session_of_request(request_id) is not None:
+                self._electrums[request_id] = date.icon()
+                date.setIcon(self._icon)
+        self._list.viewport().update()
+
+    def _rows(self) -> Iterator[QStandardItem]:
+        """Go through the first cells of all rows, in order to change icons."""
+        model = self._list.std_model
         # Qt would measure the whole list again after each of the changes, and none makes a row larger.
         with QSignalBlocker(model):
             for row in range(model.rowCount()):
-                date = model.item(row, column.DATE)
-                if self._sessions.store.session_of_request(date.data(ROLE_KEY)) is not None:
-                    date.setIcon(self._icon)
-        self._list.viewport().update()
+                yield model.item(row, self._list.Columns.DATE)
+
+    def _is_marked(self, date: QStandardItem) -> bool:
+        return bool(date.icon().cacheKey() == self._icon.cacheKey())
 
     def eventFilter(self, _viewport: QObject, event: QEvent) -> bool:  # noqa: N802  # Qt's
         """Show the state of a request's payjoin as its row's tooltip. Electrum's rows have none."""

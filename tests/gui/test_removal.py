@@ -11,13 +11,15 @@ import pytest
 from electrum.gui.qt.plugins_dialog import PluginsDialog
 from electrum.plugin import hooks
 from electrum.util import callback_mgr, get_asyncio_loop
-from PyQt6.QtCore import QTimer
+from PyQt6.QtCore import QEventLoop, QTimer
 from PyQt6.QtGui import QAction
 from PyQt6.QtWidgets import QWidget
 
+from payjoin_plugin.gui import bridge
 from payjoin_plugin.session.events import Abort, Closed
 from tests.gui.house import House, Resident, press
 from tests.gui.test_abort import last_event_on_disk
+from tests.gui.test_requests import icon_of, is_marked
 from tests.wallet.wallets import PASSWORD
 
 
@@ -128,6 +130,63 @@ def test_nothing_of_ours_stays_and_all_comes_back(house: House) -> None:
     house.gui.reload_windows()
     (plain,) = reloaded(house)
     assert names_of(plain.window) == plain_names, "the second time as the first"
+
+
+def test_qt_goes_on_while_the_plugin_is_taken_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    parts, may_end, ended, refreshes = shop.parts, asyncio.Event(), list[bool](), list[bool]()
+    close = house.plugin._close
+
+    async def slow() -> None:
+        await asyncio.wait_for(may_end.wait(), 10)
+        await close()
+        ended.append(True)
+
+    def meanwhile() -> None:
+        parts._refresh_soon()  # as an event does that Electrum's bus had queued
+        refreshes.append(parts._soon.isActive())
+        get_asyncio_loop().call_soon_threadsafe(may_end.set)
+
+    monkeypatch.setattr(house.plugin, "_close", slow)
+    QTimer.singleShot(0, meanwhile)
+    house.plugins.disable("payjoin")
+    assert ended == [True]
+    assert refreshes == [False]
+
+
+def test_whoever_ends_electrum_while_the_plugin_is_taken_out_waits_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.open("shop", 5_000_000).with_keys()
+    ended: list[bool] = []
+    close = house.plugin._close
+
+    async def slow() -> None:
+        await asyncio.sleep(0.2)
+        await close()
+        ended.append(True)
+
+    class Ended(QEventLoop):
+        """What `exec` does where the application ends."""
+
+        def exec(self, *_flags: Any) -> int:
+            return -1
+
+    monkeypatch.setattr(house.plugin, "_close", slow)
+    monkeypatch.setattr(bridge, "QEventLoop", Ended)
+    house.plugins.disable("payjoin")
+    assert ended == [True]
+
+
+def test_requests_have_electrums_icons_again_after_the_removal(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.parts.toggle.box.click()
+    plain = icon_of(shop, shop.request(70_000)).cacheKey()
+    shop.parts.toggle.box.click()
+    payjoin = shop.request()
+    assert is_marked(shop, payjoin)
+    house.plugins.disable("payjoin")
+    assert icon_of(shop, payjoin).cacheKey() == plain
 
 
 def test_a_request_is_plain_electrums_after_the_removal(house: House) -> None:

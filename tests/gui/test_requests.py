@@ -12,7 +12,7 @@ from electrum.gui.qt.request_list import ROLE_KEY
 from electrum.invoices import Request
 from electrum.wallet import Abstract_Wallet
 from PyQt6.QtCore import QEvent
-from PyQt6.QtGui import QHelpEvent
+from PyQt6.QtGui import QHelpEvent, QIcon
 from PyQt6.QtWidgets import QMenu, QToolTip
 
 from payjoin_plugin.session.log import decode_log
@@ -24,6 +24,16 @@ from tests.wallet.wallets import PASSWORD, make_wallet
 def row_of(shop: Resident, request_id: str) -> int:
     model = shop.tab.request_list.std_model
     return next(row for row in range(model.rowCount()) if model.item(row, 0).data(ROLE_KEY) == request_id)
+
+
+def icon_of(shop: Resident, request_id: str) -> QIcon:
+    icon: QIcon = shop.tab.request_list.std_model.item(row_of(shop, request_id), 0).icon()
+    return icon
+
+
+def is_marked(shop: Resident, request_id: str) -> bool:
+    """Whether a request's row has our icon."""
+    return icon_of(shop, request_id).cacheKey() == shop.house.plugin.icon.cacheKey()
 
 
 def menu_of(shop: Resident, request_id: str) -> dict[str, bool]:
@@ -55,6 +65,7 @@ def tooltip(shop: Resident, request_id: str) -> str:
 def test_a_payjoin_is_a_property_of_the_request(house: House) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     request_id = shop.request()
+    assert is_marked(shop, request_id)
     assert tooltip(shop, request_id) == "Payjoin: Waiting for the sender to pay"
     house.sender().offer(shop)
     house.until(lambda: "Answered" in tooltip(shop, request_id))
@@ -173,9 +184,9 @@ def test_the_history_tells_amounts_in_the_unit_of_now(house: House) -> None:
     house.until(lambda: "Answered" in shop.line)
     item = {"txid": offer.complete(shop).txid()}
     history = shop.parts.history
-    assert " BTC and received" in history._said(item)
+    house.until(lambda: " BTC and received" in (history._said(item) or ""))
     house.config.BTC_AMOUNTS_DECIMAL_POINT = 5
     try:
-        assert " mBTC and received" in history._said(item)
+        house.until(lambda: " mBTC and received" in (history._said(item) or ""))
     finally:
         house.config.BTC_AMOUNTS_DECIMAL_POINT = 8

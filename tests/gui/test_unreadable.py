@@ -11,6 +11,7 @@ from electrum.transaction import Transaction
 from tests.gui.house import House, Resident, press
 from tests.gui.test_abort import waiting_for_password
 from tests.gui.test_deeds import confirm_elsewhere
+from tests.gui.test_requests import is_marked
 from tests.gui.test_sessions_window import shown
 from tests.wallet.wallets import PASSWORD, pay, plugin_storage, see_in_mempool
 
@@ -108,6 +109,7 @@ def test_a_kept_payment_can_be_had_without_its_record(house: House, what: str) -
     assert shop.line.endswith(" The sender's own payment of 0.001 BTC is kept.")
     assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
     request_id = shop.tab.request_list.get_current_key()
+    assert is_marked(shop, request_id)
     asked = house.answers(press("&No"))
     shop.tab.request_list.delete_requests([request_id])
     assert "The sender has signed a payment of 0.001 BTC for this request" in asked[0].text
@@ -139,6 +141,21 @@ def test_a_kept_payment_whose_coins_a_block_spends_is_not_offered(
     shop = reopened(house, shop, lambda _ours: None)  # a wallet's load asks the server about each kept payment
     house.until(lambda: shop.line == "Its record is gone. The sender's coins were spent elsewhere.")
     assert shop.buttons == ["Abort payjoin", "Details"]
+
+
+def test_of_a_request_of_whose_payjoin_nothing_is_left_nothing_untrue_is_said(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Unlock the wallet" in shop.line)
+    confirm_elsewhere(house, offer, monkeypatch)
+    shop = reopened(house, shop, lambda ours: ours["sessions"].pop(session_id))
+    house.until(lambda: not shop.sessions.originals.kept(), "the block is deep")
+    shop.parts._refresh()
+    assert shop.line == "This request has no payjoin."
+    assert shop.buttons == []
 
 
 def test_a_kept_payment_is_listed_when_record_and_request_are_gone(house: House) -> None:
