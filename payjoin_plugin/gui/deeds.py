@@ -47,6 +47,8 @@ class Deeds(QObject):
         """What the user agreed to give, by session: an answer that would give something else asks again."""
         self._asked: set[str] = set()
         """The sessions about whose answer a question is open, or on its way."""
+        self._broadcasting: set[str] = set()
+        """The sessions whose payjoin is being broadcast again."""
 
     def do(self, act: Act, session_id: str) -> None:
         """Do what a button says."""
@@ -107,14 +109,30 @@ class Deeds(QObject):
             self._answer(session_id, password, self._agreed.get(session_id))
 
     def answer(self, session_id: str) -> None:
-        """Say what answering adds and costs, and answer. One question at a time: a button can be clicked twice."""
+        """Say what answering adds and costs, and answer."""
+        self._foresee_and_ask(session_id)
+
+    def answer_anyway(self, session_id: str) -> None:
+        """Answer though the sender's coins were seen spent elsewhere."""
+        warning = _(
+            "The sender's coins were spent elsewhere. If you answer, one of your coins is shown to them, and the "
+            "payment may never come."
+        )
+        if self._sessions.asks_first():
+            self._foresee_and_ask(session_id, warning)
+        elif self.questions.ask(self._window, warning + " " + _("Answer all the same?"), _("Answer all the same")):
+            self._answer_with_password(session_id)
+
+    def _foresee_and_ask(self, session_id: str, warning: str = "") -> None:
+        """One question at a time: a button can be clicked twice."""
         if session_id in self._asked:
             return
         self._asked.add(session_id)
 
         def ask(share: Share | None) -> None:
             try:
-                self._ask_to_answer(session_id, share)
+                # Signed already, and held back after a restart: nothing is to be foreseen any more.
+                self._ask_to_answer(session_id, share or view_of(self._sessions, session_id).share, warning)
             finally:
                 self._asked.discard(session_id)
 
@@ -123,15 +141,6 @@ class Deeds(QObject):
             self._window.show_error(sentence)
 
         self._bridge.run(self._foresee(session_id), ask, failed)
-
-    def answer_anyway(self, session_id: str) -> None:
-        """Answer though the sender's coins were seen spent elsewhere."""
-        question = _(
-            "The sender's coins were spent elsewhere. If you answer, one of your coins is shown to them, and the "
-            "payment may never come. Answer all the same?"
-        )
-        if self.questions.ask(self._window, question, _("Answer all the same")):
-            self._answer_with_password(session_id)
 
     def broadcast(self, session_id: str) -> None:
         """Ask, and broadcast the sender's own payment."""
@@ -154,11 +163,19 @@ class Deeds(QObject):
         if tx is None:
             self._window.show_error(_("The wallet no longer has this transaction."))
             return
-        self._bridge.run(
-            self._sessions.settling.broadcast_payjoin(tx.serialize()),
-            lambda _: self._changed(),
-            self._window.show_error,
-        )
+        if session_id in self._broadcasting:
+            return
+        self._broadcasting.add(session_id)
+
+        def done(_: None) -> None:
+            self._broadcasting.discard(session_id)
+            self._changed()
+
+        def failed(sentence: str) -> None:
+            self._broadcasting.discard(session_id)
+            self._window.show_error(sentence)
+
+        self._bridge.run(self._sessions.settling.broadcast_payjoin(tx.serialize()), done, failed)
 
     def remove(self, session_id: str) -> None:
         """Remove a payjoin that the network dropped from the history."""
@@ -215,7 +232,7 @@ class Deeds(QObject):
     async def _foresee(self, session_id: str) -> Share | None:
         return foreseen_share(self._sessions, session_id)
 
-    def _ask_to_answer(self, session_id: str, share: Share | None) -> None:
+    def _ask_to_answer(self, session_id: str, share: Share | None, warning: str) -> None:
         if share is None:
             self._show_why_not(session_id, _("There is nothing to answer now."))
             return
@@ -232,7 +249,9 @@ class Deeds(QObject):
         )
         if self._agreed.get(session_id, share) != share:
             question = _("The coin or the fee has changed since you agreed.") + "\n\n" + question
-        if self.questions.ask(self._window, question, _("Answer the sender")):
+        if warning:
+            question = warning + "\n\n" + question
+        if self.questions.ask(self._window, question, _("Answer all the same") if warning else _("Answer the sender")):
             self._agreed[session_id] = share
             self._answer_with_password(session_id, share)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from electrum.interface import TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
+from electrum.util import get_asyncio_loop
 from PyQt6.QtCore import Qt
 from PyQt6.QtTest import QTest
 
 from payjoin_plugin.app.view import Share, foreseen_share, view_of
+from payjoin_plugin.gui.words import sat
 from payjoin_plugin.session.events import Closed, Failure
+from payjoin_plugin.session.receiver import Signing
 from payjoin_plugin.session.status import Waiting
 from tests.app.test_settling import BLOCK, BlockOf
 from tests.gui.house import House, Offer, Resident, press
@@ -78,6 +82,26 @@ def test_a_dropped_payjoin_is_broadcast_again(house: House) -> None:
     house.until(lambda: house.network.broadcast == [tx.txid()])
     see_in_mempool(shop.wallet, tx)
     house.until(lambda: shop.line.startswith("Paid by payjoin"))
+
+
+def test_a_second_click_broadcasts_nothing_twice(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    may_go_on, began = asyncio.Event(), list[str]()
+
+    async def slow(raw: str) -> None:
+        began.append(raw)
+        await may_go_on.wait()
+
+    monkeypatch.setattr(shop.sessions.originals, "broadcast", slow)
+    shop.press("Broadcast again")
+    shop.press("Broadcast again")
+    house.settle(0.2)
+    assert began == [tx.serialize()]
+    get_asyncio_loop().call_soon_threadsafe(may_go_on.set)
+    house.until(lambda: not shop.parts.deeds._broadcasting)
+    shop.press("Broadcast again")
+    house.until(lambda: len(began) == 2)
 
 
 def test_a_dropped_payjoin_is_removed_only_after_a_yes_and_frees_our_coin(house: House) -> None:
@@ -147,7 +171,36 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
     shop.press("Answer all the same")
     house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
     assert "one of your coins is shown to them, and the payment may never come" in asked[0].text
+    assert asked[0].title == "Answer all the same"
+    given = view_of(shop.sessions, shop.session_of(shop.tab.request_list.get_current_key())).share
+    assert given is not None
+    assert f"your share of the fee is {sat(given.receiver_fee_sat)}, the sender pays" in asked[0].text
+    assert "Answer with your coin " in asked[0].text
     offer.answer()
+
+
+def test_who_is_not_asked_each_time_is_asked_only_about_the_double_spend(house: House) -> None:
+    shop, _ = double_spent(house)
+    house.config.set_key(ASK, value=False, save=False)
+    asked = house.answers(press("&Yes"))
+    shop.press("Answer all the same")
+    house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
+    assert asked[0].text.endswith("the payment may never come. Answer all the same?")
+
+
+def test_after_a_restart_the_coin_of_an_answer_that_is_held_back_is_shown(house: House) -> None:
+    shop, session_id = asking(house, 5_000_000)
+    deeds = shop.parts.deeds
+    house.answers(press("&Yes"))
+    shop.press("Answer…")
+    house.until(lambda: shop.line.startswith("Answered"))
+    share = view_of(shop.sessions, session_id).share
+    assert foreseen_share(shop.sessions, session_id) is None
+    asked = house.answers(press("&No"))
+    deeds.answer_anyway(session_id)
+    house.until(lambda: asked)
+    assert share is not None
+    assert f"Answer with your coin {share.outpoints[0][:4]}" in asked[0].text
 
 
 def test_a_payment_that_can_never_be_mined_is_offered_nowhere(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,6 +400,22 @@ def test_a_password_that_comes_after_a_yes_is_for_the_coin_of_the_yes(house: Hou
     turned.freeze()
     shop.parts.deeds.unlock(session_id)
     turned.wait()
+
+
+def test_a_coin_that_was_chosen_before_the_signature_failed_is_the_one_that_is_shown(house: House) -> None:
+    shop, session_id = asking(house, 5_000_000, password=PASSWORD)
+    shop.sessions.answer(session_id, password="wrong", agreed=foreseen_share(shop.sessions, session_id))
+    house.until(lambda: isinstance(shop.sessions.ledger.open[session_id].state, Signing))
+    chosen = view_of(shop.sessions, session_id).share
+    assert chosen is not None
+    shop.parts.deeds.foreseen.clear()
+    said = f"The sender is waiting. Adding 0.05 BTC of yours costs {sat(chosen.receiver_fee_sat)}"
+    house.until(lambda: shop.line.startswith(said) and "Answer…" in shop.buttons)
+    asked = house.answers(press("&Yes"), press("OK", password=PASSWORD))
+    shop.press("Answer…")
+    house.until(lambda: shop.line.startswith("Answered"))
+    assert f"Answer with your coin {chosen.outpoints[0][:4]}" in asked[0].text
+    assert view_of(shop.sessions, session_id).share == chosen
 
 
 # What failed
