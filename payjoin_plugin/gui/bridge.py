@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from electrum.i18n import _
@@ -68,9 +69,13 @@ class Look(Generic[T]):
     """A look that takes its time, on another thread: one at a time, and once more where it was wanted meanwhile."""
 
     def __init__(
-        self, bridge: Bridge, look: Callable[[], T], done: Callable[[T], None], failed: Callable[[], None] | None = None
+        self,
+        bridge: Bridge,
+        look: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[str], None] | None = None,
     ) -> None:
-        """`done(result)` or `failed()` is called on Qt's thread."""
+        """`done(result)` or `failed(sentence)` is called on Qt's thread."""
         self._bridge, self._look, self._done, self._failed = bridge, look, done, failed
         self._is_under_way = self._is_wanted = False
 
@@ -82,16 +87,15 @@ class Look(Generic[T]):
 
     def _begin(self) -> None:
         self._is_under_way, self._is_wanted = True, False
-        self._bridge.run(asyncio.to_thread(self._look), self._succeeded, lambda _: self._end(self._failed))
+        self._bridge.run(
+            asyncio.to_thread(self._look), partial(self._end, self._done), partial(self._end, self._failed)
+        )
 
-    def _succeeded(self, result: T) -> None:
-        self._end(lambda: self._done(result))
-
-    def _end(self, then: Callable[[], None] | None) -> None:
+    def _end(self, tell: Callable[[Any], None] | None, found: object) -> None:
         self._is_under_way = False
-        if then is not None:
-            then()
-        if self._is_wanted:
+        if tell is not None:
+            tell(found)
+        if self._is_wanted and not self._is_under_way:
             self._begin()
 
 

@@ -52,7 +52,7 @@ class Toggle(QObject):
         super().__init__(window)
         self._window = window
         # Looking for coins takes its time in a large wallet: Qt's thread is not kept.
-        self._obstacle = Look(bridge, sessions.offering.obstacle, self._show, lambda: self._show((None, False)))
+        self._obstacle = Look(bridge, sessions.offering.obstacle, self._show, lambda _: self._show((None, False)))
         self._setting = window.config.cv.from_key("plugins.payjoin.offer_in_window")
         self.box = QCheckBox(_("Payjoin"))
         explained = _(

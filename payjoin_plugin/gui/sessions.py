@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +31,7 @@ from PyQt6.QtWidgets import (
 )
 
 from ..app.view import exported, session_ids, view_of
+from .bridge import Look
 from .detail import DetailPane
 from .requests import add_session_actions
 from .session_model import Column, Row, SessionModel, Show, row_of
@@ -71,6 +71,9 @@ class SessionsWindow(QDialog):
         self._was_open: set[str] = set()
         self._moved: set[str] = set()
         """Sessions to whose addresses something was paid since the last look."""
+        self._looked_at = set(sessions.ledger.open)
+        """Those that were looked at since all were loaded: what is being loaded again may be older than that."""
+        self._all = Look(bridge, self._rows, self._loaded, self._not_loaded)
         self._was_current = sessions.electrum.is_current()
         self._has_loaded = False
 
@@ -105,7 +108,7 @@ class SessionsWindow(QDialog):
         self._clock = QTimer(self)
         self._clock.timeout.connect(self._minute_passed)
         self._clock.start(MINUTE)
-        self._load()
+        self._all.want()
 
     def show_session(self, session_id: str | None) -> None:
         """Open, raise, and select a session."""
@@ -123,14 +126,17 @@ class SessionsWindow(QDialog):
     def refresh(self) -> None:
         """Look again at what is or was open, and at what the chain has news of."""
         if not self._has_loaded:
+            self._looked_at |= set(self._sessions.ledger.open)
             return
         if (is_current := self._sessions.electrum.is_current()) is not self._was_current:
             self._was_current = is_current  # until then, what had paid and is not seen counts as paid
-            self._bridge.run(asyncio.to_thread(self._rows), self._loaded_again)
+            self._all.want()
         moved, self._moved = self._moved, set()
         is_open = set(self._sessions.ledger.open)
         is_shown = {self.detail.session_id} if self.detail.session_id is not None else set()
-        self.model.put(row_of(self._sessions, session_id) for session_id in is_open | self._was_open | is_shown | moved)
+        looked_at = is_open | self._was_open | is_shown | moved
+        self._looked_at |= looked_at
+        self.model.put(row_of(self._sessions, session_id) for session_id in looked_at)
         self._was_open = is_open
         self._show_or_explain()
         self._keep_selection()
@@ -199,30 +205,25 @@ class SessionsWindow(QDialog):
 
     # Loading: the ends of each log, on another thread
 
-    def _load(self) -> None:
-        self._bridge.run(asyncio.to_thread(self._rows), self._loaded, self._not_loaded)
-
     def _rows(self) -> list[Row]:
         return [row_of(self._sessions, session_id) for session_id in session_ids(self._sessions)]
 
     def _loaded(self, rows: list[Row]) -> None:
         if sip.isdeleted(self):
             return  # closed while it was loading
-        self._has_loaded = True
-        self._was_open = set(self._sessions.ledger.open)
+        is_first, self._has_loaded = not self._has_loaded, True
         self.model.put(rows)
-        show = Show.OPEN if self.model.count(Show.OPEN) else Show.ALL
-        self.show_box.setCurrentIndex(self.show_box.findData(show))
-        self._choose()
-        self._show_or_explain()
-        self._select_wanted()
-
-    def _loaded_again(self, rows: list[Row]) -> None:
-        if not sip.isdeleted(self):
-            self.model.put(rows)
+        self._moved |= self._looked_at
+        self._looked_at = set()
+        self.refresh()
+        if is_first:
+            show = Show.OPEN if self.model.count(Show.OPEN) else Show.ALL
+            self.show_box.setCurrentIndex(self.show_box.findData(show))
+            self._choose()
+            self._select_wanted()
 
     def _not_loaded(self, sentence: str) -> None:
-        if sip.isdeleted(self):
+        if sip.isdeleted(self) or self._has_loaded:
             return
         self.empty.setText(_("The sessions could not be loaded: {}").format(sentence))
         self._pages.setCurrentIndex(0)

@@ -39,7 +39,7 @@ def test_a_look_that_fails_is_no_reason_for_none_later(house: House) -> None:
             raise ZeroDivisionError
         return 1
 
-    again = Look(Bridge(parent), look, found.append, lambda: failed.append(True))
+    again = Look(Bridge(parent), look, found.append, lambda _: failed.append(True))
     again.want()
     house.until(lambda: failed)
     again.want()

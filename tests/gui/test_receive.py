@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from electrum.gui.qt.qrcodewidget import QRCodeWidget
 from PyQt6.QtGui import QGuiApplication
 
 from tests.gui.house import House, Resident, press
@@ -28,6 +29,18 @@ def test_a_request_offers_payjoin_wherever_its_link_is_shown(shop: Resident) -> 
     assert shop.wallet.export_request(request)["URI"] == uri
     assert shop.line.startswith("Waiting for the sender to pay · 2")
     assert shop.buttons == ["Abort payjoin", "Details"]
+
+
+def test_upper_case_makes_the_qr_code_smaller(shop: Resident) -> None:
+    shop.request(message="")
+    plain, _, pj = str(shop.tab.URI).partition("&pj=")
+    assert pj == pj.upper()
+    mailbox = pj.removeprefix("HTTP://").partition("/")[2]  # the test's directory has an address of its own
+    assert mailbox
+    code, lower = shop.tab.receive_qr, QRCodeWidget()
+    code.setData(f"{plain}&pj=HTTPS://PAYJO.IN/{mailbox}")
+    lower.setData(f"{plain}&pj=https://payjo.in/{mailbox.lower()}")
+    assert (code.qr.modules_count, lower.qr.modules_count) == (53, 57)
 
 
 def test_without_the_tick_a_request_is_plain_though_commands_may_offer(house: House, shop: Resident) -> None:

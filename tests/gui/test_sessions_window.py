@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from PyQt6.QtCore import QCoreApplication, Qt
 
+from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.gui import sessions as sessions_window
 from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show, row_of
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.status import Status
 from tests.gui.house import House, Resident, press
+from tests.wallet.wallets import run
 
 
 def open_window(shop: Resident, session_id: str | None = None) -> Any:
@@ -318,3 +320,36 @@ def test_a_wait_for_a_coin_is_named_so(house: House) -> None:
     house.sender().offer(shop)
     house.until(lambda: "until a coin" in shop.line)
     assert status_shown(open_window(shop, session_id)) == ("Needs a coin", "OPEN")
+
+
+@pytest.mark.parametrize("which", ["at first", "again"])
+def test_what_moves_while_all_are_loaded_is_shown_as_it_is_now(
+    house: House, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    ids = [shop.session_of(shop.request(amount_sat)) for amount_sat in (70_000, 80_000)]
+    read, may_go_on = list[str](), threading.Event()
+
+    def slow(sessions: WalletSessions, session_id: str) -> Row:
+        row = row_of(sessions, session_id)
+        if threading.current_thread() is not threading.main_thread():
+            read.append(session_id)
+            may_go_on.wait(10)
+        return row
+
+    if which == "again":
+        window = open_window(shop)
+    monkeypatch.setattr("payjoin_plugin.gui.sessions.row_of", slow)
+    if which == "again":
+        window._was_current = False  # as after a time offline
+        window.refresh()
+    else:
+        shop.parts.show_sessions(None)
+        window = shop.parts._window_of_sessions
+    house.until(lambda: read)
+    window.show_session(next(one for one in ids if one != read[0]))  # the one in the pane is looked at anyway
+    run(shop.sessions.abort(read[0]))
+    house.settle(0.5)
+    may_go_on.set()
+    house.until(lambda: window._has_loaded and not window._all._is_under_way)
+    assert window.model._rows[read[0]].said == "Aborted"
