@@ -14,6 +14,7 @@ from ..wallet.receiving import why_not, why_unfit
 from ..wallet.watching import requests_at
 from ..wire.keys import SecretKey
 from .settings import DAY
+from .trouble import trouble_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,9 @@ class Offering:
             return _("Electrum is offline.")
         if self._services.keeper.current() is None:
             if (trouble := self._services.keeper.trouble) is not None:
-                return _("The directory's keys could not be fetched; trying again.") + f" ({trouble})"
+                return (
+                    _("The directory's keys could not be fetched; trying again.") + f" ({trouble_words(str(trouble))})"
+                )
             return _("The directory's keys are on their way.")
         return None
 

@@ -21,6 +21,7 @@ from ..client.transport import Connections, HttpTransport, Route
 from ..client.turns import Turns
 from ..errors import NotSent, PayjoinError, Unreachable
 from .settings import Settings
+from .trouble import trouble_words
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
@@ -102,14 +103,14 @@ class Services(EventListener):
         try:
             reached = await transport.probe(relay, directory)
         except PayjoinError as error:
-            return {"works": False, "reason": f"{_what_failed(error)} ({error})"}
+            return {"works": False, "reason": f"{_what_failed(error)} ({trouble_words(str(error))})"}
         finally:
             await transport.close()
         return {"works": True, "seconds": round(reached.keys_seconds + reached.answer_seconds, 3)}
 
 
 def _what_failed(error: PayjoinError) -> str:
-    """Say in the user's language what the transport says, for who looks into it, in one only."""
+    """Say in short what the transport says at length, for who looks into it."""
     match error:
         case NotSent():
             return _("cannot be reached")

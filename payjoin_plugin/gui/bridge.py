@@ -14,6 +14,7 @@ from electrum.util import get_asyncio_loop
 from PyQt6.QtCore import QEventLoop, QObject, Qt, pyqtSignal
 from PyQt6.QtGui import QGuiApplication
 
+from ..app.trouble import trouble_words
 from ..errors import PayjoinError, TransientError, UserError
 
 _logger = get_logger(__name__)
@@ -124,7 +125,7 @@ def sentence_of(error: BaseException) -> str:
     """Return what a person reads of an error. Commands are told first which argument was wrong (`session_id: …`)."""
     text = str(error) or type(error).__name__
     if isinstance(error, TransientError):
-        return _("The payjoin service or the Electrum server cannot be reached.") + f" ({text})"
+        return _("The payjoin service or the Electrum server cannot be reached.") + f" ({trouble_words(text)})"
     if isinstance(error, OSError):
         return _("The wallet file cannot be saved: {}").format(error.strerror or text)
     argument, _colon, said = text.partition(": ")

@@ -13,6 +13,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QCheckBox
 
 from payjoin_plugin import SETTINGS
+from payjoin_plugin.app import trouble
 from payjoin_plugin.gui.labels import KeyHelpLabel
 from payjoin_plugin.gui.settings import FeeRate, SettingsDialog
 from tests.gui.house import House
@@ -237,7 +238,10 @@ def test_the_order_of_directories_is_the_users(dialog: SettingsDialog) -> None:
     assert directories.urls() == ["https://b.example", "https://a.example"]
 
 
-def test_a_test_tells_of_each_entry_what_came_of_it(house: House, dialog: SettingsDialog) -> None:
+def test_a_test_tells_of_each_entry_what_came_of_it(
+    house: House, dialog: SettingsDialog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "_", lambda text: f"translated: {text}")
     dead = "http://127.0.0.1:9"
     dialog.lists.relays.set_urls([house.mailroom.relay_url, dead])
     dialog.lists.test_button.click()
@@ -246,7 +250,7 @@ def test_a_test_tells_of_each_entry_what_came_of_it(house: House, dialog: Settin
     house.until(dialog.lists.test_button.isEnabled, "the test")
     results = [dialog.lists.relays.table.item(row, 1).text() for row in (0, 1)]
     assert results[0].startswith("ok, ")
-    assert results[1].startswith("cannot be reached (")
+    assert results[1].startswith("cannot be reached (translated: 127.0.0.1 cannot be reached: ")
     assert dialog.lists.directories.table.item(0, 1).text().startswith("ok, ")
 
 

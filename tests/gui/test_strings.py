@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from payjoin_plugin.app import settings
+from payjoin_plugin.app import settings, trouble
 
 PACKAGE = Path(__file__).parents[2] / "payjoin_plugin"
 FILES = sorted(
     [
         *(PACKAGE / "gui").glob("*.py"),
-        *(PACKAGE / "app" / f"{name}.py" for name in "offering settling originals view settings services".split()),
+        *(
+            PACKAGE / "app" / f"{name}.py"
+            for name in "offering settling originals view settings services trouble".split()
+        ),
     ]
 )
 """Those that a window shows."""
@@ -102,3 +105,26 @@ def test_each_fault_of_an_address_can_be_translated(monkeypatch: pytest.MonkeyPa
     }
     assert len(faults) == 8
     assert [fault for fault in faults if not settings.url_fault(fault).startswith("translated")] == []
+
+
+def forms_in(tree: ast.AST) -> set[str]:
+    """The sentences that a file's errors are made with, `{}` for each value in them."""
+    return {
+        "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in call.args[0].values)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.JoinedStr)
+    }
+
+
+def test_whatever_the_transport_says_of_a_failure_can_be_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, "_", lambda text: f"translated: {text}")
+    tree = ast.parse((PACKAGE / "client" / "transport.py").read_text(encoding="utf-8"))
+    forms = forms_in(tree) | {"outer status {}", "inner status {}"}
+    assert len(forms) == 14
+    for form in forms:
+        values = [f"value{number}.example" for number in range(form.count("{}"))]
+        assert trouble.trouble_words(form.format(*values)) == "translated: " + form.format(*values)
+
+
+def test_what_the_transport_does_not_say_stays_as_it_is() -> None:
+    assert trouble.trouble_words("Electrum is offline") == "Electrum is offline"
