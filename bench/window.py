@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from electrum.storage import WalletStorage
@@ -24,6 +25,7 @@ from electrum.wallet import Wallet
 from electrum.wallet_db import WalletDB
 
 from bench.process import memory_kb
+from payjoin_plugin import qt
 from payjoin_plugin.gui.sessions import SessionsWindow
 from payjoin_plugin.gui.window import WindowParts
 from payjoin_plugin.qt import Plugin
@@ -118,17 +120,22 @@ def with_payments(house: House, count: int, *, aborted: bool) -> dict[str, float
     request_list = shop.window.receive_tab.request_list
     ids = [request.get_id() for request in wallet.get_unpaid_requests()]
     held = _took(lambda: shop.parts.requests._held(ids))
+    listed = max(_took(request_list.update) for _ in range(5))
+    turn = max(_took(shop.parts._refresh) for _ in range(5))
+    waits = _timed(qt, "wait_for")
+    taken_out = _took(lambda: house.plugins.disable("payjoin"))
     return {
         "the window opens: our hook": max(hook),
         "our parts are put in": max(parts),
-        "the request list made anew, Electrum's part too": max(_took(request_list.update) for _ in range(5)),
-        "a turn of one session": max(_took(shop.parts._refresh) for _ in range(5)),
+        "the request list made anew, Electrum's part too": listed,
+        "a turn of one session": turn,
         "before all are deleted": held,
-        "the plugin is taken out": _took(lambda: house.plugins.disable("payjoin")),
+        "the plugin is taken out, Qt going on": taken_out,
+        "of it without Qt": taken_out - sum(waits),
     }
 
 
-def _timed(owner: type, name: str) -> list[float]:
+def _timed(owner: type | ModuleType, name: str) -> list[float]:
     """Time each call of a method from now on."""
     original, took = getattr(owner, name), list[float]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ class Plugin(PayjoinPlugin):
         """A window was made for a wallet; also after the plugin was installed, when the wallet was open already."""
         # Two hundred sessions that wait for the user take a second to start, on the loop: Qt's thread is not kept.
         self._coming[window] = bridge = Bridge(window)
-        bridge.run(self.started(wallet), lambda _: self._move_in(window), lambda _: self._stay_out(window))
+        bridge.run(self._ready(wallet), lambda _: self._move_in(window), lambda _: self._stay_out(window))
 
     @hook
     def on_close_window(self, window: ElectrumWindow) -> None:
@@ -119,6 +120,15 @@ class Plugin(PayjoinPlugin):
         self._removal.close()
         remove_lines(dialogs)
         wait_for(self.close_soon())  # two hundred kept payments take Electrum seconds
+
+    async def _ready(self, wallet: Abstract_Wallet) -> None:
+        """Start the sessions of a wallet, and read what its window will ask for.
+
+        Each kept payment is read once, which costs. Not while the window is at work: Python's threads take turns.
+        """
+        await self.started(wallet)
+        if (sessions := self.sessions_of(wallet)) is not None:
+            await asyncio.to_thread(sessions.originals.held_addresses)
 
     def _move_in(self, window: ElectrumWindow) -> None:
         self._stay_out(window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -69,8 +68,6 @@ class WindowParts(QObject, QtEventListener):
         self.finder = Finder(sessions)
         self.history = HistoryMarks(window, self.finder, icon, self._questions)
         self.notices = Notices(window, sessions, self.bridge, self.finder)
-        # Each kept payment is read once, which costs: the question before requests or we ourselves go need not wait.
-        self.bridge.run(asyncio.to_thread(sessions.originals.held_addresses), lambda _: None)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._refresh)

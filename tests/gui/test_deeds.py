@@ -408,7 +408,11 @@ def test_a_coin_that_was_chosen_before_the_signature_failed_is_the_one_that_is_s
     house.until(lambda: isinstance(shop.sessions.ledger.open[session_id].state, Signing))
     chosen = view_of(shop.sessions, session_id).share
     assert chosen is not None
+    runner = shop.sessions.live.runners[session_id]
+    house.until(lambda: runner._room._consent is None and runner.waiting is Waiting.NEEDS_APPROVAL, "a wrong password")
+    house.settle(0.3)
     shop.parts.deeds.foreseen.clear()
+    shop.parts._refresh()
     said = f"The sender is waiting. Adding 0.05 BTC of yours costs {sat(chosen.receiver_fee_sat)}"
     house.until(lambda: shop.line.startswith(said) and "Answer…" in shop.buttons)
     asked = house.answers(press("&Yes"), press("OK", password=PASSWORD))
