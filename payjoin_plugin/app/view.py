@@ -26,7 +26,7 @@ from ..session.receiver import (
 from ..session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
 from ..wallet.watching import confirmations
 from .ledger import now
-from .visible import PaidBy, paid_by
+from .visible import PaidBy, paid_by, replaced_by
 
 if TYPE_CHECKING:
     from ..client.runner import Runner
@@ -98,6 +98,8 @@ class View:
     """What the wallet sees is of this connection: what is not visible is gone."""
     paid_by: PaidBy | None = None
     paid_txid: str | None = None
+    replaced_txid: str | None = None
+    """What is visible in the place of what had paid: it has the sender's coins, and pays another address of ours."""
     payjoin_txid: str | None = None
     payjoin_kept: bool = False
     """The wallet has the payjoin, whether the network has it or not."""
@@ -161,6 +163,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         is_current=sessions.electrum.is_current(),
         paid_by=kind,
         paid_txid=paid_txid,
+        replaced_txid=replaced_by(sessions.wallet, session) if kind is None else None,
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),

@@ -9,6 +9,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from electrum.transaction import Transaction
+
+from ..bip78.recognise import spends_any
 from ..session.events import Fallback, Success, Unrecognized
 from ..session.outcome import Seen, outcome_of
 from ..session.receiver import OpenState, SessionClosed, committed_contribution, created_of, held_original, open_state
@@ -50,6 +53,21 @@ def paid_by(wallet: Abstract_Wallet, session: ReceiverSession) -> tuple[PaidBy |
         is_paid = is_paid or session.state.outcome.pays_request
     kinds = {_kind(open_state(session.state), tx, is_paid=is_paid): tx.txid for tx in seen}
     return next(((kind, kinds[kind]) for kind in PaidBy if kind in kinds), (None, None))
+
+
+def replaced_by(wallet: Abstract_Wallet, session: ReceiverSession) -> str | None:
+    """Return the txid of what is visible, spends the sender's coins and pays this wallet, at whichever address.
+
+    As Electrum's own bump of a payjoin does, once the sender has signed it too.
+    """
+    original = held_original(session.state)
+    if original is None:
+        return None
+    for tx in seen_of(wallet, session):
+        pays_us = any(wallet.is_mine(txout.address) for txout in Transaction(tx.raw).outputs())
+        if pays_us and spends_any(tx.raw, original.outpoints):
+            return tx.txid
+    return None
 
 
 def _kind(state: OpenState, tx: Seen, *, is_paid: bool) -> PaidBy | None:

@@ -190,7 +190,7 @@ class Deeds(QObject):
     def show(self, session_id: str) -> None:
         """Show the transaction that paid, by Electrum's own dialog."""
         view = view_of(self._sessions, session_id)
-        txid = view.paid_txid or view.payjoin_txid
+        txid = view.paid_txid or view.replaced_txid or view.payjoin_txid
         tx = self._sessions.wallet.adb.get_transaction(txid) if txid else None
         if tx is None:
             self._window.show_error(_("The wallet no longer has this transaction."))

@@ -25,8 +25,9 @@ from ..app.offering import request_made_in_window
 from ..app.view import View, view_of_request
 from ..session.status import Status, Waiting
 from .bridge import Look
+from .countdown import next_change
 from .labels import LineLabel, StillLabel, plain_tooltip
-from .words import Act, Line, act_words, line_of, next_change, why_no_abort
+from .words import Act, Line, act_words, line_of, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow

@@ -21,8 +21,9 @@ from ..app.view import head_of, view_of
 from ..app.visible import PaidBy
 from ..errors import UnreadableLog
 from ..session.status import Head, Stage, Status, Waiting, stage_of
+from .countdown import time_left
 from .labels import one_line, plain_tooltip
-from .words import short_status, time_left
+from .words import short_status
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig

@@ -13,6 +13,7 @@ from ..app.sentences import fault_words
 from ..app.view import Payment, Share, View
 from ..app.visible import PaidBy
 from ..session.status import Stage, Status, Waiting
+from .countdown import time_left
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig
@@ -68,27 +69,6 @@ class Line:
         return _("{} · {} left").format(self.text, unbroken)
 
 
-def time_left(seconds: int) -> str:
-    """Return a length of time in two units, such as `23 h 59 min`."""
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days >= 2:
-        return _("{} d {} h").format(days, hours % 24)
-    if hours:
-        return _("{} h {} min").format(hours, minutes % 60)
-    if minutes >= 2:
-        return _("{} min").format(minutes)
-    return _("{} s").format(max(seconds, 0))
-
-
-def next_change(seconds: int) -> int:
-    """Return after how many seconds `time_left` says something else."""
-    if seconds >= 2 * 86400:
-        return seconds % 3600 + 1
-    if seconds >= 121:
-        return seconds % 60 + 1
-    return 1
-
-
 def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> Line:
     """Return the status line. `foreseen`: what answering now would add and cost, where that is known."""
     match view.status:
@@ -96,6 +76,8 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return _active(view, config, foreseen)
         case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN or _is_unknown(view):
             return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
+        case Status.COMPLETED | Status.PAID_WITHOUT_PAYJOIN if view.paid_by is None and view.replaced_txid is not None:
+            return Line(_("It was replaced by another payment of the sender's to this wallet."), (Act.SHOW,))
         case Status.COMPLETED if view.payjoin_kept:
             return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
         case Status.COMPLETED:

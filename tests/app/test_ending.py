@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from electrum.address_synchronizer import AddressSynchronizer
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
+from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UserError
+from payjoin_plugin.session.status import Status
 from payjoin_plugin.wire.uri import parse
 from tests.bip78.payments import ALICE
 from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
-from tests.wallet.wallets import pay
+from tests.wallet.wallets import pay, transaction
 
 
 @on_electrums_loop
@@ -338,3 +341,29 @@ async def test_the_original_is_broadcast_when_our_coin_goes_elsewhere(
         merchant.sees(Transaction(elsewhere.serialize()))
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
+
+
+def test_a_payjoin_that_was_bumped_to_another_address_of_ours_is_known_as_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AddressSynchronizer, "_are_new_inputs_valid", lambda *_, **__: True)  # nobody signed the bump
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender = await merchant.answered()
+            payjoin = sender.payjoin()
+            txid = merchant.sees(payjoin)
+            await merchant.until_row(session_id, status="completed")
+            assert view_of(merchant.sessions, session_id).replaced_txid is None
+            address, other = merchant.row(session_id)["address"], merchant.wallet.get_change_addresses()[0]
+            bumped = transaction(
+                [txin.prevout.to_str() for txin in payjoin.inputs()],
+                [(other if out.address == address else out.scriptpubkey, out.value - 500) for out in payjoin.outputs()],
+            )
+            merchant.wallet.adb.remove_transaction(txid)
+            merchant.sees(bumped)
+            view = view_of(merchant.sessions, session_id)
+            assert (view.status, view.paid_by, view.replaced_txid) == (Status.COMPLETED, None, bumped.txid())
+
+    run()

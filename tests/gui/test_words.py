@@ -40,6 +40,13 @@ def test_a_payjoin_that_took_the_place_of_the_original_is_called_one(tmp_path: P
     assert said == ("Paid by payjoin.", (Act.SHOW,))
 
 
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.PAID_WITHOUT_PAYJOIN])
+def test_what_was_replaced_by_another_payment_to_us_is_not_called_dropped(tmp_path: Path, status: Status) -> None:
+    text, acts = line(tmp_path, status, held=HELD, is_kept=True, replaced_txid="00")
+    assert text == "It was replaced by another payment of the sender's to this wallet."
+    assert acts == (Act.SHOW,)
+
+
 def test_before_electrum_has_asked_its_server_nothing_is_called_dropped(tmp_path: Path) -> None:
     text, acts = line(tmp_path, Status.PAID_WITHOUT_PAYJOIN, held=HELD, is_current=False)
     assert (text, acts) == ("Paid, without payjoin.", ())
