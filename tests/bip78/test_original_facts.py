@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, TxOutpoint, TxOutput
+from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, Transaction, TxOutpoint, TxOutput
 
+from payjoin_plugin.bip78 import original
 from payjoin_plugin.bip78.original import LATE_BLOCKS, ChainFacts
-from payjoin_plugin.bip78.psbt import serialize
+from payjoin_plugin.bip78.psbt import parse_transaction, serialize
 from payjoin_plugin.errors import Fault, NotYetKnown
 from tests.bip78.originals import AMOUNT, check, fault_of
-from tests.bip78.payments import ALICE, HEIGHT, Money, payment
+from tests.bip78.payments import ALICE, HEIGHT, Account, Money, payment
 
 
 def test_an_input_that_is_ours_is_refused() -> None:
@@ -54,6 +55,20 @@ def test_an_input_that_is_merely_not_listed_is_asked_for_again() -> None:
     made = payment()
     with pytest.raises(NotYetKnown):
         check(made, made.facts(unspent=False))
+
+
+def test_one_previous_transaction_may_have_made_several_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    coin = Money.of(ALICE, 200_000)
+    made = replace(payment(), coins=(coin, Money(Account.of("somebody"), coin.previous, 0, 5_000)))
+    read: list[bytes] = []
+
+    def noted(raw: bytes) -> Transaction:
+        read.append(raw)
+        return parse_transaction(raw)
+
+    monkeypatch.setattr(original, "parse_transaction", noted)
+    assert check(made, made.facts()) == (0,)
+    assert read.count(coin.previous) == 1
 
 
 def test_an_unknown_previous_transaction_is_asked_for_again() -> None:
