@@ -143,6 +143,8 @@ class Settling(Logger):
 
     async def _connection(self) -> Interface:
         """Return the connection by which to broadcast, all being on disk. Raises Unreachable, OSError."""
+        if self._wallet.network is None:
+            raise Unreachable(_("Electrum is offline"))
         await self._originals.save()
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):

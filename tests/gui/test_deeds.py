@@ -89,7 +89,7 @@ def test_a_second_click_broadcasts_nothing_twice(house: House, monkeypatch: pyte
     drop(shop, tx)
     may_go_on, began = asyncio.Event(), list[str]()
 
-    async def slow(raw: str) -> None:
+    async def slow(raw: str, _server: object) -> None:
         began.append(raw)
         await may_go_on.wait()
 
