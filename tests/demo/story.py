@@ -279,9 +279,10 @@ def pay_plainly_and_mine(page: Page, stage: Stage, coffee: dict[str, Any], befor
     page.table(("request", "status_str", "payjoin.status", "payjoin.received_sat"), *rows)
     page.line()
     page.check(balances(stage)["Bob"] - before["Bob"] == received, "Bob has exactly what these two brought")
-    if stage.window is not None:
-        stage.window.close_dialogs()
-        marked = [description for description, mark in stage.window.history() if mark]
+    if (window := stage.window) is not None:
+        window.close_dialogs()
+        window.until(lambda: any(mark for _, mark in window.history()), "the history marks the payjoin")
+        marked = [description for description, mark in window.history() if mark]
         page.check(marked == ["coffee"], "the window's history marks the payjoin, and it alone")
 
 

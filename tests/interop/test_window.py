@@ -54,5 +54,7 @@ def test_the_window_says_what_happens_from_the_request_to_the_block(
     stand.mine()
     receiver.until(session["session_id"], confirmations=1)
     window.until(lambda: window.history()[0][0] == "coffee", "the history calls it what its request is called")
-    assert (window.history()[0][1] or "").startswith("Payjoin. You added ")
+    window.until(
+        lambda: (window.history()[0][1] or "").startswith("Payjoin. You added "), "the history marks the payjoin"
+    )
     assert [mark for _, mark in window.history()[1:] if mark] == []
