@@ -17,6 +17,7 @@ from .gui.questions import Questions
 from .gui.removal import Removal
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
+from .gui.wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.daemon import Daemon
@@ -128,7 +129,8 @@ class Plugin(PayjoinPlugin):
         """
         await self.started(wallet)
         if (sessions := self.sessions_of(wallet)) is not None:
-            await asyncio.to_thread(sessions.originals.held_addresses)
+            with own_fault("the kept payments"):  # the window's parts come all the same
+                await asyncio.to_thread(sessions.originals.held_addresses)
 
     def _move_in(self, window: ElectrumWindow) -> None:
         self._stay_out(window)

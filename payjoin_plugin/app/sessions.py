@@ -332,7 +332,9 @@ class WalletSessions(Logger):
         """Tell whether the sender's own payment is broadcast without the user's word, where it is due."""
         return self._services.settings.broadcast_original_by_itself
 
-    def answer(self, session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
+    def answer(
+        self, session_id: str, *, password: str | None, agreed: Share | None = None, despite_double_spend: bool = True
+    ) -> None:
         """Take the user's word to answer now: with what they `agreed` to give, or else whatever it is.
 
         Raises UserError where nothing waits for it.
@@ -340,8 +342,8 @@ class WalletSessions(Logger):
         runner = self.live.runners.get(session_id)
         if runner is None or runner.waiting in (None, Waiting.FAULT):
             raise UserError("session_id: " + _("session {} is not waiting for an answer").format(session_id))
-        consent = Consent(password) if agreed is None else Consent(password, agreed.outpoints, agreed.receiver_fee_sat)
-        runner.answer_now(consent)
+        coins, fee_sat = (agreed.outpoints, agreed.receiver_fee_sat) if agreed is not None else (None, 0)
+        runner.answer_now(Consent(password, coins, fee_sat, despite_double_spend))
 
     async def broadcast_original(self, session_id: str) -> str:
         """Broadcast the sender's payment and return its txid. Raises UserError, UnreadableLog, Unreachable, OSError."""

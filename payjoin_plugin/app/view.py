@@ -116,7 +116,8 @@ class View:
     @property
     def can_broadcast(self) -> bool:
         """Whether broadcasting the sender's own payment makes sense: it is held, and nothing of it is visible."""
-        return self.held is not None and self.is_kept and self.paid_by is None
+        is_visible = self.paid_by is not None or self.replaced_txid is not None
+        return self.held is not None and self.is_kept and not is_visible
 
 
 def view_of_request(sessions: WalletSessions, request_id: str) -> View | None:

@@ -22,6 +22,8 @@ class Consent:
     """The coins that they agreed to add; None: whichever are chosen, at any share of the fee within the limits."""
     receiver_fee_sat: int = 0
     """The share of the fee that they agreed to with them."""
+    despite_double_spend: bool = True
+    """They were told of a double spend, if there is one; else one that came to light under their eyes holds back."""
 
     def covers(self, committed: CommittedContribution) -> bool:
         """Tell whether this contribution is what was agreed to, or costs less."""
@@ -57,8 +59,8 @@ class WaitingRoom:
         self._wake.set()
 
     def is_held_back(self) -> bool:
-        """Tell whether a double spend came to light after the user's last word."""
-        return self.double_spend and self._consent is None
+        """Tell whether a double spend came to light of which the user's last word, if any, knew nothing."""
+        return self.double_spend and (self._consent is None or not self._consent.despite_double_spend)
 
     def forget(self) -> None:
         """Forget the user's word: it was acted upon, or does not count any more."""
@@ -69,8 +71,9 @@ class WaitingRoom:
         self._wake.set()
 
     def must_wait(self) -> Waiting | None:
-        """Return what stands against an answer now."""
+        """Return what stands against an answer now. A word that knew too little is forgotten, and its password."""
         if self.is_held_back():
+            self.forget()
             return Waiting.DOUBLE_SPEND
         if self._policy.ask_before_contributing and self._consent is None:
             return Waiting.NEEDS_APPROVAL

@@ -121,7 +121,7 @@ class Deeds(QObject):
         if self._sessions.asks_first():
             self._foresee_and_ask(session_id, warning)
         elif self.questions.ask(self._window, warning + " " + _("Answer all the same?"), _("Answer all the same")):
-            self._answer_with_password(session_id)
+            self._answer_with_password(session_id, despite_double_spend=True)
 
     def _foresee_and_ask(self, session_id: str, warning: str = "") -> None:
         """One question at a time: a button can be clicked twice."""
@@ -253,19 +253,27 @@ class Deeds(QObject):
             question = warning + "\n\n" + question
         if self.questions.ask(self._window, question, _("Answer all the same") if warning else _("Answer the sender")):
             self._agreed[session_id] = share
-            self._answer_with_password(session_id, share)
+            self._answer_with_password(session_id, share, despite_double_spend=bool(warning))
 
-    def _answer_with_password(self, session_id: str, agreed: Share | None = None) -> None:
+    def _answer_with_password(
+        self, session_id: str, agreed: Share | None = None, *, despite_double_spend: bool
+    ) -> None:
         if not view_of(self._sessions, session_id).is_active:
             self._show_why_not(session_id)
         elif not self._sessions.electrum.locked():
-            self._answer(session_id, None, agreed)
+            self._answer(session_id, None, agreed, despite_double_spend=despite_double_spend)
         elif (password := self._password()) is not None:
-            self._answer(session_id, password, agreed)
+            self._answer(session_id, password, agreed, despite_double_spend=despite_double_spend)
 
-    def _answer(self, session_id: str, password: str | None, agreed: Share | None) -> None:
+    def _answer(
+        self, session_id: str, password: str | None, agreed: Share | None, *, despite_double_spend: bool = False
+    ) -> None:
+        """Answer, unless a double spend has come to light since, of which nobody was told."""
+
         async def answer() -> None:
-            self._sessions.answer(session_id, password=password, agreed=agreed)
+            self._sessions.answer(
+                session_id, password=password, agreed=agreed, despite_double_spend=despite_double_spend
+            )
 
         self._bridge.run(answer(), lambda _: self._changed(), partial(self._show_why_not, session_id))
 

@@ -129,7 +129,7 @@ class DetailPane(QWidget):
         self.buttons["broadcast"].setToolTip(
             "" if view.can_broadcast else _("There is no payment of the sender's that could be broadcast.")
         )
-        self.buttons["show"].setEnabled(view.paid_txid is not None)
+        self.buttons["show"].setEnabled((view.paid_txid or view.replaced_txid) is not None)
         self.buttons["copy"].setEnabled(view.offers)
         self.buttons["copy"].setToolTip("" if view.offers else _("Its link no longer offers payjoin."))
         common = (Act.BROADCAST, Act.SHOW, Act.NEW_REQUEST)

@@ -125,6 +125,9 @@ class StatusPanel(QWidget):
         self._countdown = QTimer(self)
         self._countdown.setSingleShot(True)
         self._countdown.timeout.connect(self._tick)
+        self._time_is_over = QTimer(self)
+        self._time_is_over.setSingleShot(True)
+        self._time_is_over.timeout.connect(self.refresh)
         self._keep_rows(self._tab.receive_grid)
         self._lowest = window.minimumHeight()
         window.setMinimumHeight(self._lowest + ROOM)
@@ -157,6 +160,7 @@ class StatusPanel(QWidget):
     def remove(self) -> None:
         """Take it out of the tab."""
         self._countdown.stop()
+        self._time_is_over.stop()
         self._window.setMinimumHeight(self._lowest)
         self._place.removeWidget(self)
         for row in range(self._tab.receive_grid.rowCount()):
@@ -232,7 +236,7 @@ class StatusPanel(QWidget):
         if self._view is None or self._view.status is not Status.ACTIVE:
             return
         if left == 0:
-            QTimer.singleShot(1000, self.refresh)
+            self._time_is_over.start(1000)
         elif self._line.counts_down:
             self._countdown.start(1000 * next_change(left))
         else:

@@ -141,7 +141,8 @@ def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Statu
     heights = sessions.wallet.adb.get_address_history(head.created.address).values()
     is_seen = any(height > TX_HEIGHT_LOCAL for height in heights)
     if head.status in GROUPS[Show.PAID]:
-        return head.status, not is_seen and sessions.electrum.is_current()
+        is_gone = not is_seen and sessions.electrum.is_current()
+        return head.status, is_gone and view_of(sessions, session_id).replaced_txid is None
     if head.status in GROUPS[Show.NOT_PAID] and is_seen:
         match view_of(sessions, session_id).paid_by:
             case PaidBy.PAYJOIN:

@@ -179,6 +179,53 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
     offer.answer()
 
 
+def test_a_yes_that_knew_of_no_double_spend_answers_none(house: House) -> None:
+    house.config.set_key(ASK, value=True, save=False)
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Answer…" in shop.buttons)
+    under_it: list[str] = []
+
+    def yes_after_a_double_spend(dialog: Any) -> None:
+        spend_elsewhere(house, offer)
+        house.until(lambda: shop.line.startswith("Careful"))
+        under_it.append(shop.line)
+        press("&Yes")(dialog)
+
+    house.answers(yes_after_a_double_spend)
+    shop.press("Answer…")
+    house.until(lambda: under_it)
+    house.settle(0.5)
+    assert not view_of(shop.sessions, session_id).answered
+    assert "Answer all the same" in shop.buttons
+    house.answers(press("&Yes"))
+    shop.press("Answer all the same")
+    house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
+    offer.answer()
+
+
+def test_a_password_that_knew_of_no_double_spend_answers_none(house: House) -> None:
+    shop = house.open("shop", 5_000_000, password=PASSWORD).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: "Unlock and answer" in shop.buttons)
+    under_it: list[str] = []
+
+    def password_after_a_double_spend(dialog: Any) -> None:
+        spend_elsewhere(house, offer)
+        house.until(lambda: shop.line.startswith("Careful"))
+        under_it.append(shop.line)
+        press("OK", password=PASSWORD)(dialog)
+
+    house.answers(password_after_a_double_spend)
+    shop.press("Unlock and answer")
+    house.until(lambda: under_it)
+    house.settle(0.5)
+    assert not view_of(shop.sessions, session_id).answered
+    assert "Answer all the same" in shop.buttons
+
+
 def test_who_is_not_asked_each_time_is_asked_only_about_the_double_spend(house: House) -> None:
     shop, _ = double_spent(house)
     house.config.set_key(ASK, value=False, save=False)
@@ -286,8 +333,8 @@ class Turned:
         self._given: list[Share | None] = []
         answer = shop.sessions.answer
 
-        def noted(session_id: str, *, password: str | None, agreed: Share | None = None) -> None:
-            answer(session_id, password=password, agreed=agreed)
+        def noted(session_id: str, *, password: str | None, agreed: Share | None = None, **more: Any) -> None:
+            answer(session_id, password=password, agreed=agreed, **more)
             self._given.append(agreed)
 
         shop.sessions.answer = noted  # type: ignore[method-assign]

@@ -145,7 +145,7 @@ def test_a_payer_may_do_each_thing_alone(stand: Stand, receiver: Receiver) -> No
     assert receiver.events(session_id) == ["Created"]
     payment.post()
     payment.wait()
-    assert 0 < payment.moments.wait < 60
+    assert payment.moments.wait > 0
     receiver.until(session_id, stage="waiting_for_broadcast")
 
     payjoin = payment.sign_payjoin()
