@@ -42,8 +42,8 @@ pictures: screenshots ## docs/pictures: those of README and user guide, anew
 zip: ## dist/payjoin-<version>.zip, with its SHA-256
 	python3 setup.py zip
 
-bench: ## the benchmarks, side by side with payjoin-cli
-	$(RUN) --peers -- python -m bench
+bench: ## the benchmarks, side by side with payjoin-cli (JSON=FILE: the figures there too)
+	$(RUN) --peers -- python -m bench $(if $(JSON),--json $(JSON))
 
 mailroom: ## the test directory and relay on loopback, to play with
 	$(RUN) -- python -m tests.mailroom

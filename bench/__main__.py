@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import crowd, crypto, history, many, start, storage, wait
 from bench.ground import Ground
-from bench.table import table
+from bench.table import Figure, table
 
 PARTS = {
     "wait": wait,
@@ -36,17 +36,17 @@ def main() -> int:
     if unknown := set(wanted.names) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    figures = []
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    figures: list[Figure] = []
     with Ground(rounds=wanted.rounds) as ground:
         for name in wanted.names or PARTS:
             ground.say(f"== {name}")
             figures += PARTS[name].measure(ground)
-    day = f"{datetime.now(UTC):%Y-%m-%d}"
+            if wanted.json:  # after each part: the next may fail, an hour later
+                rows = [row.as_json() for row in figures]
+                wanted.json.write_text(json.dumps({"machine": machine, "date": day, "figures": rows}, indent=1) + "\n")
     print(f"\n{machine}, {day}")
     print(table(figures))
-    if wanted.json:
-        rows = [row.as_json() for row in figures]
-        wanted.json.write_text(json.dumps({"machine": machine, "date": day, "figures": rows}, indent=1) + "\n")
     return 0
 
 

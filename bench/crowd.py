@@ -24,12 +24,17 @@ def measure(ground: Ground) -> list[Figure]:
         # force: Electrum makes more addresses than it looks for after a restore.
         requests = [electrum.payjoin_request(40_000 + number, force=True) for number in range(size)]
         started = time.monotonic()
-        runs = [person.send(request["URI"]) for person, request in zip(people, requests, strict=False)]
+        begun, runs = [], []
+        for person, request in zip(people, requests, strict=False):
+            begun.append(time.monotonic() - started)
+            runs.append(person.send(request["URI"]))
         for run in runs:
             txid_of(run)
             run.wait()
-        ground.say(f"{size} at the same moment: all served {time.monotonic() - started:.3f} s after the first began")
+        served = [begin + run.duration for begin, run in zip(begun, runs, strict=True)]
+        ground.say(f"{size} at the same moment: all served {max(served):.3f} s after the first began")
         figures.append(figure(f"{size} senders at the same moment", [run.duration for run in runs]))
+        figures.append(figure(f"{size} senders, the last after the first", [max(served) - min(served)]))
         for request in requests:
             electrum.until(request["payjoin"]["session_id"], status="completed")
         stand.mine()

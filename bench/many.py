@@ -35,6 +35,16 @@ LATEST = 600.0
 """Seconds that a sender to a random request is waited for."""
 
 
+REFERENCES_LATEST = 45.0
+"""The same for payjoin-cli, which holds a poll open for each session."""
+SETTLE = 45.0
+"""Seconds after a start before anything is measured."""
+POLL = 30
+"""Seconds that the directory holds a poll: with more sessions than polls, a turn of them all takes several."""
+OPEN_POLLS = 100
+"""What the setting `open_polls` is, by default."""
+
+
 @dataclass
 class Idle:
     """What a process did while nothing came."""
@@ -54,17 +64,17 @@ def measure(ground: Ground) -> list[Figure]:
     senders = [
         stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(4 * len(SIZES)))) for number in range(SENDERS)
     ]
-    reference = stand.payjoin_cli("many-reference", *(2_000_000 for _ in range(2 * count)))
     stand.mine()
     requests: list[dict[str, Any]] = []
-    uris: list[str] = []
     figures = []
     for size in SIZES:
         ground.say(f"many: making {size} sessions")
         while len(requests) < size:
             requests.append(electrum.payjoin_request(30_000 + len(requests), force=True, expiry=LIFETIME))
-        while len(uris) < size:
-            uris.append(_made_by(reference, 30_000 + len(uris)))
+        # A new one for each size: what is paid and not closed yet is looked after by `resume` too.
+        reference = stand.payjoin_cli(f"many-reference-{size}", *(2_000_000 for _ in range(2 * count)))
+        stand.mine()
+        uris = [_made_by(reference, 30_000 + number) for number in range(size)]
         figures += _of_electrum(ground, electrum, requests, senders)
         electrum.daemon.stop()  # its polls are not to be counted among theirs
         figures += _of_reference(ground, reference, uris, senders)
@@ -80,10 +90,10 @@ def _of_electrum(
     daemon.stop()
     _make_older(Path(daemon.wallet_path()))
     daemon.setconfig("plugins.payjoin.enabled", value=False)
-    without = _restarted(ground, electrum)
+    without = _restarted(ground, electrum, sessions=0)
     daemon.stop()
     daemon.setconfig("plugins.payjoin.enabled", value=True)
-    idle = _restarted(ground, electrum)
+    idle = _restarted(ground, electrum, sessions=size)
     ground.say(f"many: {size} in Electrum: {idle}; without the plugin: {without}")
     shown = []
     for sender in senders:
@@ -115,14 +125,17 @@ def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], sender
     for sender in senders:
         run = sender.send(uris.pop(random.randrange(len(uris))))
         try:
-            waits.append(_paid(run, within=45))
+            waits.append(_paid(run, within=REFERENCES_LATEST))
         except ProcessError:
-            ground.say("many: payjoin-cli did not answer")  # its database was locked, or it had no coin left
+            ground.say(
+                f"many: payjoin-cli did not answer within {REFERENCES_LATEST} s"
+            )  # its database was locked, or it had no coin left
             run.kill()
     resumed.kill()
     ground.stand.mine()
     name = f"{size} open sessions, payjoin-cli"
     return [
+        figure(f"{name}: senders answered, of {len(senders)}", [len(waits)], unit="1"),
         figure(f"{name}: CPU of a core", [idle.cpu_percent], unit="%"),
         figure(f"{name}: memory", [idle.memory_kb / 1024], unit="MB"),
         figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
@@ -130,17 +143,17 @@ def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], sender
     ]
 
 
-def _restarted(ground: Ground, electrum: Receiver) -> Idle:
+def _restarted(ground: Ground, electrum: Receiver, *, sessions: int) -> Idle:
     electrum.daemon.start()
     electrum.daemon.load_wallet(electrum.wallet)
     electrum.daemon.wait_synced(seconds=120)
     assert electrum.daemon.service is not None
-    return _watched(ground, electrum.daemon.service.pid)
+    return _watched(ground, electrum.daemon.service.pid, settle=max(SETTLE, POLL * sessions / OPEN_POLLS))
 
 
-def _watched(ground: Ground, pid: int) -> Idle:
-    """Let a process settle, then watch it."""
-    time.sleep(45)
+def _watched(ground: Ground, pid: int, *, settle: float = SETTLE) -> Idle:
+    """Let a process settle, so that each session had its turn, then watch it."""
+    time.sleep(settle)
     directory, cpu, started = ground.stand.mailroom.directory, cpu_seconds(pid), time.monotonic()
     before = _requests(directory.output)
     time.sleep(WINDOW)

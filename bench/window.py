@@ -75,7 +75,8 @@ def with_history(house: House, path: Path) -> dict[str, float]:
     shop = house.move_in(wallet)
     began = time.monotonic()
     sessions = _open_sessions(shop)
-    longest = _busiest(house, lambda: sessions._has_loaded)
+    opened = time.monotonic() - began  # on Qt's thread, all of it
+    longest = max(opened, _busiest(house, lambda: sessions._has_loaded))
     shown = time.monotonic() - began
     sessions.show_box.setCurrentIndex(sessions.show_box.count() - 1)
     filtered = max(_took(lambda text=text: sessions.search.setText(text)) for text in ("b", "bc", "bcrt1q", ""))  # type: ignore[misc]
