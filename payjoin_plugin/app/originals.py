@@ -18,6 +18,7 @@ from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
+from ..wallet.chain import BUSY
 from ..wallet.spenders import Fate, fate_of
 from ..wallet.watching import arrived_sat, confirmations, request_paid
 from .ledger import now
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 DEEP = 6
 """Blocks under which a transaction is taken for final, as is the custom: what a deeper one spends is money no longer.
 Until then a reorg may undo the block, and with it the reason why a payment was not to be had any more."""
-LOST_AFTER = 14 * 24 * 3600
+AN_HOUR = 3600
+LOST_AFTER = 14 * 24 * AN_HOUR
 """Seconds for which nobody knows what made a coin, after which nobody is waited for any more: nodes keep what is in no
 block for two weeks. The log has the payment for ever, should its parent come back after all."""
 
@@ -53,6 +55,8 @@ class Originals(Logger):
         """Txid → the outputs that pay us. To write an address costs more than all else of a look at two hundred."""
         self._spent: set[str] = set()
         """The payments (txid) whose coins are spent in a block, by the server's last word."""
+        self._missed_at: dict[str, int] = {}
+        """Since when (unix seconds), in this run, the server knows nothing of what made a coin of a payment (txid)."""
 
     def kept(self) -> dict[str, KeptOriginal]:
         """Return the kept payments by session, of which several may hold the same one.
@@ -117,21 +121,18 @@ class Originals(Logger):
         """
         scripts = await self._scripts_of(self._transaction(kept))
         if scripts is None:
-            return self._note(kept.txid, Fate((), vanished=True))
-        return await self.fate_of(kept.txid, scripts)
+            return self._note(kept.txid, Fate((), vanished=True), has_log=False)
+        return await self.fate_of(kept.txid, scripts, has_log=False)
 
-    async def fate_of(self, txid: str, scripts: Mapping[str, bytes]) -> Fate:
+    async def fate_of(self, txid: str, scripts: Mapping[str, bytes], *, has_log: bool = True) -> Fate:
         """Ask the same, knowing the scriptPubKeys that a payment spends from, by outpoint. Raises Unreachable.
 
         What a block spends is handed over to nobody, though the block may yet be undone; deep enough, it is forgotten.
         """
-        return self._note(txid, await fate_of(self._wallet, self._chain, scripts))
+        return self._note(txid, await fate_of(self._wallet, self._chain, scripts), has_log=has_log)
 
-    def _note(self, txid: str, fate: Fate) -> Fate:
-        kept = self._store.kept.of(txid)
-        since = (kept[0].vanished_at or now()) if kept and fate.vanished else None
-        self._store.kept.mark_vanished(txid, since)
-        is_lost = since is not None and now() - since >= LOST_AFTER
+    def _note(self, txid: str, fate: Fate, *, has_log: bool) -> Fate:
+        is_lost = self._is_lost(txid, vanished=fate.vanished) and has_log  # else it is the only copy that there is
         if is_lost or any(spender.depth >= DEEP for spender in fate.spenders):
             self._store.kept.drop(txid)
         if any(spender.confirmed for spender in fate.spenders):
@@ -139,6 +140,20 @@ class Originals(Logger):
         else:
             self._spent.discard(txid)
         return fate
+
+    def _is_lost(self, txid: str, *, vanished: bool) -> bool:
+        """Note whether what made a payment's coins has `vanished`, and tell whether that has been so for long.
+
+        One word of one server is not enough: a second one counts, of this run and an hour later.
+        """
+        if not vanished:
+            self._missed_at.pop(txid, None)
+            self._store.kept.mark_vanished(txid, None)
+            return False
+        first_word = self._missed_at.setdefault(txid, now())
+        since = next((one.vanished_at for one in self._store.kept.of(txid) if one.vanished_at is not None), now())
+        self._store.kept.mark_vanished(txid, since)
+        return now() - since >= LOST_AFTER and now() - first_word >= AN_HOUR
 
     def is_spent(self, kept: KeptOriginal) -> bool:
         """Tell whether a block spends a payment's coins, by the server's last word."""
@@ -178,6 +193,7 @@ class Originals(Logger):
                 raise
             raise Unreachable(_("the Electrum server did not answer")) from None  # the connection has ended
         except (RequestTimedOut, TimeoutError) as error:
+            await server.close()  # as Electrum does: it takes another one, and all begins anew when that is up to date
             raise Unreachable(_("the Electrum server did not answer")) from error
 
     async def save(self) -> None:
@@ -261,7 +277,9 @@ class Originals(Logger):
         for txin in tx.inputs():
             try:
                 raw = await self._wallet.network.get_transaction(txin.prevout.txid.hex())
-            except UntrustedServerReturnedError:
+            except UntrustedServerReturnedError as error:
+                if getattr(error.original_exception, "code", None) in BUSY:
+                    raise Unreachable(_("the Electrum server is busy")) from error
                 return None
             except (BestEffortRequestFailed, TimeoutError) as error:
                 raise Unreachable(str(error) or _("the Electrum server did not answer")) from error

@@ -169,10 +169,12 @@ class WalletSessions(Logger):
     def request_deleted(self, request_id: str) -> None:
         """End the session of a request that goes, expired or not; Electrum's own save takes both to the disk.
 
-        One that has ended already stays as it ended. But what it holds goes out by itself no more: nobody asks for it.
+        One that has ended stays as it ended, and what it holds goes out by itself no more: nobody asks for it. Unless
+        the request is paid, should that payment vanish: who tidies up still wants to be paid.
         """
         self.store.forget_request(request_id)
-        self.store.kept.mark_request_deleted(request_id)
+        if not request_paid(self.wallet, self.wallet.get_request(request_id)):
+            self.store.kept.mark_request_deleted(request_id)
         session_id = self.store.session_of_request(request_id)
         with self.store.lock:
             if session_id is None or not self.ledger.is_unclosed(session_id):
@@ -335,10 +337,7 @@ class WalletSessions(Logger):
     def answer(
         self, session_id: str, *, password: str | None, agreed: Share | None = None, despite_double_spend: bool = True
     ) -> None:
-        """Take the user's word to answer now: with what they `agreed` to give, or else whatever it is.
-
-        Raises UserError where nothing waits for it.
-        """
+        """Take the user's word: with what they `agreed` to give, or whatever it is. Raises UserError if none waits."""
         runner = self.live.runners.get(session_id)
         if runner is None or runner.waiting in (None, Waiting.FAULT):
             raise UserError("session_id: " + _("session {} is not waiting for an answer").format(session_id))

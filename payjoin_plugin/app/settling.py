@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
@@ -22,7 +23,7 @@ from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .originals import Originals
-from .visible import seen_of
+from .visible import paid_by, seen_of
 
 if TYPE_CHECKING:
     from electrum.interface import Interface
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 10
 """Seconds that a broadcast by hand waits for the wallet to be up to date with its server."""
+SHORT_LOOK = 0.2
+"""Seconds between two looks whether it is."""
 LONGEST_REFUSED = 3600.0
 """Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
 mempool, a conflict of low fee), none says which it is, and what ends a payment for good is blocks."""
@@ -134,23 +137,26 @@ class Settling(Logger):
         await self._originals.broadcast(payment.tx, server)
         return txid
 
-    async def broadcast_payjoin(self, tx: str) -> None:
-        """Broadcast a payjoin (hex) that the network dropped, since the user wants it.
+    async def broadcast_payjoin(self, session_id: str, tx: str) -> None:
+        """Broadcast a session's payjoin (hex) that the network dropped, since the user wants it.
 
-        Raises UserError, Unreachable, OSError.
+        Raises UserError where the session is paid by now, and where the network refuses it; Unreachable, OSError.
         """
-        await self._originals.broadcast(tx, await self._connection())
+        server = await self._connection()
+        if paid_by(self._wallet, self._ledger.session(session_id))[0] is not None:
+            raise UserError(_("This request is paid by now."))
+        await self._originals.broadcast(tx, server)
 
     async def _connection(self) -> Interface:
         """Return the connection by which to broadcast, all being on disk. Raises Unreachable, OSError."""
         if self._wallet.network is None:
             raise Unreachable(_("Electrum is offline"))
         await self._originals.save()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._electrum.ready()
-        if (server := self._electrum.connection()) is None:
-            raise Unreachable(_("Electrum is not up to date with its server"))
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while (server := self._electrum.settled_connection()) is None:
+            if asyncio.get_running_loop().time() > end:
+                raise Unreachable(_("Electrum is not up to date with its server"))
+            await asyncio.sleep(SHORT_LOOK)
         return server
 
     def _check_unpaid(self, payment: KeptOriginal) -> None:
@@ -205,7 +211,7 @@ class Settling(Logger):
             await self._see_to(kept.session_id, session, due_at=(due_at := _due_at(session)))
             while (is_lost := self._is_lost(kept)) or (self._is_missing(kept) and due_at > now()):
                 if is_lost:
-                    await asyncio.sleep(LONGEST_REFUSED)
+                    await sleep_until(min(now() + LONGEST_REFUSED, due_at if due_at > now() else inf), now)
                 elif self._originals.is_spent(kept):  # until that is deep, a block may yet be undone
                     with suppress(TimeoutError):
                         async with deadline(due_at, now):
@@ -266,7 +272,7 @@ class Settling(Logger):
         await self._originals.save()
         if not self._is_due(kept, session, due_at):  # once more: from here on nothing is waited for
             return True
-        if (server := self._electrum.connection()) is None:  # a new one meanwhile: the request may be paid by now
+        if (server := self._electrum.settled_connection()) is None:  # with the news that come the request may be paid
             return False
         await self._originals.broadcast(kept.tx, server)
         return True

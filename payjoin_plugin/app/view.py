@@ -98,8 +98,9 @@ class View:
     """What the wallet sees is of this connection: what is not visible is gone."""
     paid_by: PaidBy | None = None
     paid_txid: str | None = None
-    replaced_txid: str | None = None
-    """What is visible in the place of what had paid: it has the sender's coins, and pays another address of ours."""
+    replaced_by: tuple[str, int] | None = None
+    """What is visible in the place of what had paid, and what it pays us (sat): it has the sender's coins, and pays
+    another address of ours, or less."""
     payjoin_txid: str | None = None
     payjoin_kept: bool = False
     """The wallet has the payjoin, whether the network has it or not."""
@@ -116,7 +117,7 @@ class View:
     @property
     def can_broadcast(self) -> bool:
         """Whether broadcasting the sender's own payment makes sense: it is held, and nothing of it is visible."""
-        is_visible = self.paid_by is not None or self.replaced_txid is not None
+        is_visible = self.paid_by is not None or self.replaced_by is not None
         return self.held is not None and self.is_kept and not is_visible
 
 
@@ -164,7 +165,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         is_current=sessions.electrum.is_current(),
         paid_by=kind,
         paid_txid=paid_txid,
-        replaced_txid=replaced_by(sessions.wallet, session) if kind is None else None,
+        replaced_by=replaced_by(sessions.wallet, session) if kind is None else None,
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),

@@ -15,6 +15,7 @@ from ..bip78.recognise import spends_any
 from ..session.events import Fallback, Success, Unrecognized
 from ..session.outcome import Seen, outcome_of
 from ..session.receiver import OpenState, SessionClosed, committed_contribution, created_of, held_original, open_state
+from ..session.status import details_of
 from ..wallet.watching import request_paid, seen_for
 
 if TYPE_CHECKING:
@@ -55,18 +56,23 @@ def paid_by(wallet: Abstract_Wallet, session: ReceiverSession) -> tuple[PaidBy |
     return next(((kind, kinds[kind]) for kind in PaidBy if kind in kinds), (None, None))
 
 
-def replaced_by(wallet: Abstract_Wallet, session: ReceiverSession) -> str | None:
+def replaced_by(wallet: Abstract_Wallet, session: ReceiverSession) -> tuple[str, int] | None:
     """Return the txid of what is visible, spends the sender's coins and pays this wallet, at whichever address.
 
-    As Electrum's own bump of a payjoin does, once the sender has signed it too.
+    As Electrum's own bump of a payjoin does, once the sender has signed it too. And what it pays, net of a coin of ours
+    in it (satoshis): it may be less than was asked.
     """
-    original = held_original(session.state)
+    original, committed = held_original(session.state), committed_contribution(session.state)
     if original is None:
         return None
-    for tx in seen_of(wallet, session):
-        pays_us = any(wallet.is_mine(txout.address) for txout in Transaction(tx.raw).outputs())
-        if pays_us and spends_any(tx.raw, original.outpoints):
-            return tx.txid
+    for seen in seen_of(wallet, session):
+        if not spends_any(seen.raw, original.outpoints):
+            continue
+        net_sat = sum(out.value for out in Transaction(seen.raw).outputs() if wallet.is_mine(out.address))
+        if committed is not None and spends_any(seen.raw, committed.outpoints):
+            net_sat -= details_of(session.state).contributed_sat or 0
+        if net_sat > 0:
+            return seen.txid, net_sat
     return None
 
 

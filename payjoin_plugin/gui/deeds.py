@@ -175,7 +175,7 @@ class Deeds(QObject):
             self._broadcasting.discard(session_id)
             self._window.show_error(sentence)
 
-        self._bridge.run(self._sessions.settling.broadcast_payjoin(tx.serialize()), done, failed)
+        self._bridge.run(self._sessions.settling.broadcast_payjoin(session_id, tx.serialize()), done, failed)
 
     def remove(self, session_id: str) -> None:
         """Remove a payjoin that the network dropped from the history."""
@@ -190,7 +190,7 @@ class Deeds(QObject):
     def show(self, session_id: str) -> None:
         """Show the transaction that paid, by Electrum's own dialog."""
         view = view_of(self._sessions, session_id)
-        txid = view.paid_txid or view.replaced_txid or view.payjoin_txid
+        txid = view.paid_txid or (view.replaced_by or (None,))[0] or view.payjoin_txid
         tx = self._sessions.wallet.adb.get_transaction(txid) if txid else None
         if tx is None:
             self._window.show_error(_("The wallet no longer has this transaction."))

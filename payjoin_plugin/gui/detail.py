@@ -13,7 +13,8 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QGridLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from ..app.view import View, view_of
-from ..session.status import Waiting
+from ..app.visible import PaidBy
+from ..session.status import Status, Waiting
 from .labels import LineLabel, one_line
 from .words import Act, act_words, line_of, notes_of, sat, why_no_abort
 
@@ -108,7 +109,10 @@ class DetailPane(QWidget):
         self._show_buttons(view, line.acts)
 
     def _money(self, view: View) -> str:
-        if view.share is None:
+        """Say what a payjoin gives and costs; nothing where none comes of the session, or something else paid."""
+        may_come = view.is_active and view.paid_by is None
+        counts_as_paid = view.status is Status.COMPLETED and view.paid_by is None and not view.is_current
+        if view.share is None or not (may_come or counts_as_paid or view.paid_by is PaidBy.PAYJOIN):
             return ""
         amounts = self._window.config.format_amount_and_units
         said = _("You add {} and receive {} net of it. Your share of the fee: {}; the sender's: {}.")
@@ -129,7 +133,7 @@ class DetailPane(QWidget):
         self.buttons["broadcast"].setToolTip(
             "" if view.can_broadcast else _("There is no payment of the sender's that could be broadcast.")
         )
-        self.buttons["show"].setEnabled((view.paid_txid or view.replaced_txid) is not None)
+        self.buttons["show"].setEnabled(Act.SHOW in acts)
         self.buttons["copy"].setEnabled(view.offers)
         self.buttons["copy"].setToolTip("" if view.offers else _("Its link no longer offers payjoin."))
         common = (Act.BROADCAST, Act.SHOW, Act.NEW_REQUEST)

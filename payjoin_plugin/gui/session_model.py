@@ -142,7 +142,9 @@ def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Statu
     is_seen = any(height > TX_HEIGHT_LOCAL for height in heights)
     if head.status in GROUPS[Show.PAID]:
         is_gone = not is_seen and sessions.electrum.is_current()
-        return head.status, is_gone and view_of(sessions, session_id).replaced_txid is None
+        if is_gone and (replaced_by := view_of(sessions, session_id).replaced_by) is not None:
+            is_gone = replaced_by[1] < head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
+        return head.status, is_gone
     if head.status in GROUPS[Show.NOT_PAID] and is_seen:
         match view_of(sessions, session_id).paid_by:
             case PaidBy.PAYJOIN:

@@ -90,6 +90,7 @@ class SessionsWindow(QDialog):
         self.search.setClearButtonEnabled(True)
         self.export = QPushButton(_("Export…"))
         self.export.setAutoDefault(False)
+        self.export.setEnabled(False)
         self.settings = QPushButton(_("Settings…"))
         self.settings.setAutoDefault(False)
         self.settings.clicked.connect(lambda: show_settings(self))
@@ -249,6 +250,7 @@ class SessionsWindow(QDialog):
         # One that leaves the list by itself, since it was paid, stays: somebody is watching it.
         if self.detail.session_id is not None and self.model.row_number(self.detail.session_id) is None:
             self.detail.clear()
+        self.export.setEnabled(self.detail.session_id is not None)
 
     def _select_wanted(self) -> None:
         if self._wanted is not None and self.model.row_number(self._wanted) is None:
@@ -278,6 +280,7 @@ class SessionsWindow(QDialog):
         session_id = self.model.session_at(self.table.currentIndex().row())
         if session_id is not None and session_id != self.detail.session_id:
             self.detail.show_session(session_id)
+        self.export.setEnabled(self.detail.session_id is not None)
 
     def _menu(self, place: QPoint) -> None:
         session_id = self.model.session_at(self.table.indexAt(place).row())

@@ -76,8 +76,13 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return _active(view, config, foreseen)
         case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN or _is_unknown(view):
             return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
-        case Status.COMPLETED | Status.PAID_WITHOUT_PAYJOIN if view.paid_by is None and view.replaced_txid is not None:
-            return Line(_("It was replaced by another payment of the sender's to this wallet."), (Act.SHOW,))
+        case Status.COMPLETED | Status.PAID_WITHOUT_PAYJOIN if view.replaced_by is not None:
+            came = config.format_amount_and_units(view.replaced_by[1])
+            return Line(
+                _("It was replaced by another payment of the sender's to this wallet: {}.").format(came), (Act.SHOW,)
+            )
+        case Status.COMPLETED if view.paid_by is not None:
+            return Line(_("Paid, without payjoin."), (Act.SHOW,))
         case Status.COMPLETED if view.payjoin_kept:
             return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
         case Status.COMPLETED:
@@ -247,6 +252,8 @@ def _expired(view: View) -> Line:
             return Line(_("Expired. Their payment is ready."), (Act.BROADCAST,))
         case None if view.unchecked:
             return Line(_("Expired. The sender's payment came, but could not be checked in time."))
+        case None if view.held is not None:
+            return Line(_("Expired. The sender's own payment was never seen."), (Act.BROADCAST,))
         case None:
             return Line(_("Expired. Nothing came."))
         case unreachable:

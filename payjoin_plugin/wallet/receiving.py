@@ -80,7 +80,7 @@ def why_not(wallet: Abstract_Wallet) -> str | None:
     """Return why this wallet cannot take part in a payjoin now, as a sentence; None where it can."""
     if (reason := why_unfit(wallet)) is not None:
         return reason
-    return None if spendable_coins(wallet) else _("This wallet has no confirmed coin to add.")
+    return None if spendable_coins(wallet) else _("This wallet has no free confirmed coin to add.")
 
 
 def why_unfit(wallet: Abstract_Wallet) -> str | None:
@@ -162,6 +162,14 @@ class ElectrumReceiverWallet:
         if self._wallet.is_up_to_date() and self._wallet.adb.is_up_to_date():
             self._current_with = connection
         return connection if connection is self._current_with else None
+
+    def settled_connection(self) -> Interface | None:
+        """Return the connection, if the wallet has all the news of it; None while some are being fetched.
+
+        One of them may be that a request is paid. A sender need not wait for that, and what charges a sender has to.
+        """
+        is_settled = self._wallet.is_up_to_date() and self._wallet.adb.is_up_to_date()
+        return self.connection() if is_settled else None
 
     async def look_up(self, original: Original) -> ChainFacts:
         """Ask the Electrum server, in one batch, and the wallet about the inputs. Raises Unreachable."""

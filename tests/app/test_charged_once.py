@@ -11,6 +11,7 @@ from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
+from payjoin_plugin.app import settling
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.bip78.parameters import Parameters
@@ -77,7 +78,9 @@ def test_the_request_was_paid_and_is_deleted(tmp_path: Path, monkeypatch: pytest
     run()
 
 
-def test_what_paid_a_deleted_request_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_paid_a_deleted_request_vanishes_and_is_due_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_ahead = wall_clock(monkeypatch)
 
     @on_electrums_loop
@@ -90,9 +93,7 @@ def test_what_paid_a_deleted_request_vanishes(tmp_path: Path, monkeypatch: pytes
             merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
             vanish(merchant, session_id, other)
             set_ahead(2 * HOUR)
-            await a_while(merchant)
-            assert merchant.network.broadcast == []
-            assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid(), "by hand"
+            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
             paying.cancel()
 
     run()
@@ -159,6 +160,58 @@ def test_another_connection_takes_the_place_of_the_one_on_which_all_was_known(tm
             await merchant.until_row(session_id, status="paid_without_payjoin")
             await a_while(merchant)
             assert network.broadcast == []
+            paying.cancel()
+
+    run()
+
+
+@pytest.mark.parametrize("by", ["itself", "hand"])
+def test_the_news_that_the_request_is_paid_is_being_fetched(
+    tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "PATIENCE", 0.1)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
+            assert merchant.sessions.electrum.is_current()
+            merchant.wallet.is_up_to_date = lambda: False
+            assert merchant.sessions.electrum.is_current(), "a sender need not wait for the news"
+            if by == "hand":
+                with pytest.raises(Unreachable, match="not up to date"):
+                    await merchant.sessions.broadcast_original(session_id)
+            else:
+                await merchant.until_row(session_id, status="expired")
+                await asyncio.sleep(0.5)
+            assert merchant.network.broadcast == []
+            merchant.sees(other_payment(merchant, session_id))
+            del merchant.wallet.is_up_to_date
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            await a_while(merchant)
+            assert merchant.network.broadcast == []
+            paying.cancel()
+
+    run()
+
+
+def test_the_connection_changes_while_the_file_is_saved(tmp_path: Path) -> None:
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant, exp=SOON)
+            second, save = Server("second", merchant.shop.chain), merchant.sessions.originals.save
+            second.on_broadcast = merchant.network.broadcast_transaction
+
+            async def meanwhile() -> None:
+                merchant.network.interface = second
+                await save()
+
+            merchant.sessions.originals.save = meanwhile  # type: ignore[method-assign]
+            merchant.shop.chain.add(other_payment(merchant, session_id))
+            await merchant.until(lambda: merchant.network.interface is second)
+            await asyncio.sleep(0.5)
+            assert merchant.network.broadcast == []
             paying.cancel()
 
     run()

@@ -62,7 +62,7 @@ LINES: dict[str, dict[str, Any]] = {
     },
     "on-its-way": {"stage": Stage.WAITING_FOR_BROADCAST, "paid_by": PaidBy.PAYJOIN},
     "dropped": {"status": Status.COMPLETED, "payjoin_kept": True},
-    "replaced": {"status": Status.COMPLETED, "replaced_txid": "00"},
+    "replaced": {"status": Status.COMPLETED, "replaced_by": ("00", 99_000)},
     "dropped-and-removed": {"status": Status.COMPLETED},
     "paid-plainly": {"status": Status.PAID_WITHOUT_PAYJOIN, "paid_by": PaidBy.ORIGINAL, "paid_txid": "00"},
     "failed-paid": {"status": Status.FAILED, "fault": Fault.SEEN_BEFORE, "paid_by": PaidBy.ORIGINAL},

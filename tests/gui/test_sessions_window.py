@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from PyQt6.QtCore import QCoreApplication, Qt
 
 from payjoin_plugin.app.sessions import WalletSessions
+from payjoin_plugin.app.view import view_of
+from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.gui import sessions as sessions_window
 from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show, row_of
 from payjoin_plugin.session.events import Abort, Closed
@@ -74,6 +77,24 @@ def test_the_timeline_tells_what_happened(house: House) -> None:
     assert not window.detail.buttons["abort"].isEnabled()
     assert window.detail.buttons["abort"].toolTip() == "The payment is already on its way."
     assert window.detail.buttons["show"].isEnabled()
+    paid = view_of(shop.sessions, session_id)
+    for otherwise in (
+        replace(paid, paid_by=PaidBy.ORIGINAL),
+        replace(paid, paid_by=None),
+        replace(paid, paid_by=None, replaced_by=("00", 1)),
+        replace(paid, paid_by=None, status=Status.ABORTED),
+        replace(paid, paid_by=None, status=Status.FAILED, double_spent=True),
+    ):
+        assert window.detail._money(otherwise) == "", "of a payjoin that did not come there is nothing to tell"
+
+
+def test_what_is_not_selected_is_not_exported(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    window = open_window(shop, shop.session_of(shop.request()))
+    assert window.detail.session_id is not None
+    assert window.export.isEnabled()
+    window.search.setText("nothing is called so")
+    assert not window.export.isEnabled()
 
 
 def test_the_timeline_tells_amounts_in_the_unit_of_the_window(house: House) -> None:

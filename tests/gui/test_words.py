@@ -42,8 +42,8 @@ def test_a_payjoin_that_took_the_place_of_the_original_is_called_one(tmp_path: P
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.PAID_WITHOUT_PAYJOIN])
 def test_what_was_replaced_by_another_payment_to_us_is_not_called_dropped(tmp_path: Path, status: Status) -> None:
-    text, acts = line(tmp_path, status, held=HELD, is_kept=True, replaced_txid="00")
-    assert text == "It was replaced by another payment of the sender's to this wallet."
+    text, acts = line(tmp_path, status, held=HELD, is_kept=True, replaced_by=("00", 99_000))
+    assert text == "It was replaced by another payment of the sender's to this wallet: 0.99 mBTC."
     assert acts == (Act.SHOW,)
 
 

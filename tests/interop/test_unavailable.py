@@ -24,7 +24,7 @@ from tests.stand.stand import Stand
 
 pytestmark = pytest.mark.timeout(240)
 
-NO_COIN = "This wallet has no confirmed coin to add."
+NO_COIN = "This wallet has no free confirmed coin to add."
 WATCH_ONLY = "This wallet cannot sign by itself (watch-only)."
 OFFLINE = "Electrum is offline."
 

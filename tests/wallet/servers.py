@@ -182,6 +182,9 @@ class Server:
     async def broadcast_transaction(self, tx: Transaction) -> None:
         await self.on_broadcast(tx)
 
+    async def close(self) -> None:
+        self.got_disconnected.set()
+
     async def _take(self, tx: Transaction) -> None:
         assert self.session is not None
         self.session.chain.add(tx)

@@ -154,7 +154,7 @@ def test_lightnings_reserve_stays_in_other_coins(tmp_path: Path) -> None:
     assert sorted(coin.value_sat for coin in receiver.electrum.coins()) == [9_000, 50_000]
     receiver.wallet.anchor_reserve = lambda: 200_000
     assert receiver.electrum.coins() == []
-    assert why_not(receiver.wallet) == "This wallet has no confirmed coin to add."
+    assert why_not(receiver.wallet) == "This wallet has no free confirmed coin to add."
 
 
 def test_exposed_coins_are_those_of_the_sessions(receiver: Receiver) -> None:

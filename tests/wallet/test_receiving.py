@@ -225,9 +225,9 @@ def test_a_wallet_with_a_confirmed_coin_can(receiver: Receiver) -> None:
 
 def test_a_wallet_without_a_confirmed_coin_cannot(tmp_path: Path) -> None:
     wallet = make_wallet(tmp_path)
-    assert why_not(wallet) == "This wallet has no confirmed coin to add."
+    assert why_not(wallet) == "This wallet has no free confirmed coin to add."
     fund(wallet, 50_000, height=None)
-    assert why_not(wallet) == "This wallet has no confirmed coin to add."
+    assert why_not(wallet) == "This wallet has no free confirmed coin to add."
 
 
 def test_a_locked_wallet_can(tmp_path: Path) -> None:
