@@ -27,7 +27,7 @@ from electrum.gui.qt.transaction_dialog import dialogs
 from electrum.i18n import _
 from PyQt6.QtCore import QRect, QTimer
 
-from payjoin_plugin.app.view import View, view_of_request
+from payjoin_plugin.app.view import View, view_of, view_of_request
 from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.errors import Fault
 from payjoin_plugin.gui import receive
@@ -78,12 +78,6 @@ LINES: dict[str, dict[str, Any]] = {
     "unreadable-newer": {"status": Status.UNREADABLE, "newer": True},
 }
 """The lines that no picture of a real turn has, and how their view differs from that of an answered session."""
-
-REFUSAL = (
-    "The server returned an error when broadcasting the transaction. Consider trying to connect to a different server, "
-    "or updating Electrum. Your transaction was not accepted: min relay fee not met"
-)
-"""What Electrum says of a payment that the network does not take."""
 
 
 class Camera:
@@ -146,6 +140,9 @@ def receive_tab(house: House, camera: Camera) -> None:
     offer.complete(shop)
     house.until(lambda: shop.says("Paid by payjoin"))
     camera.take("receive-paid", shop.window)
+    tx = shop.wallet.adb.get_transaction(view_of(shop.sessions, session_id).paid_txid)
+    camera.take_dialog("increase-fee", lambda: shop.window.bump_fee_dialog(tx))
+    camera.take_dialog("cancel-payjoin", lambda: shop.window.dscancel_dialog(tx))
     shop.press("Show transaction")
     camera.take("transaction", dialogs[-1])
     dialogs[-1].close()
@@ -246,12 +243,6 @@ def locked(house: House, camera: Camera) -> None:
     camera.take_dialog("remove", lambda: RemovalDialog(shop.window, stake, house.config).exec())
     end(shop, request_id, Closed(Abort()))
     camera.take("receive-aborted-held", shop.window)
-    shop.sessions.settling.refusals[next(iter(shop.sessions.originals.kept()))] = REFUSAL
-    shop.parts.show_sessions(shop.session_of(request_id))
-    house.until(lambda: shop.parts._window_of_sessions._has_loaded)
-    camera.take("sessions-refused", shop.parts._window_of_sessions)
-    shop.parts._window_of_sessions.close()
-    shop.sessions.settling.refusals.clear()
     camera.take_dialog("broadcast", lambda: shop.press("Broadcast it…"))
     house.config.set_key("plugins.payjoin.ask_before_contributing", value=True, save=False)
     asking = house.open("asking", 5_000_000).with_keys()
@@ -259,8 +250,9 @@ def locked(house: House, camera: Camera) -> None:
     house.sender().offer(asking)
     house.until(lambda: asking.says("Adding"))
     camera.take("receive-ask", asking.window)
-    camera.take_dialog("answer", lambda: ask(house, asking))
+    camera.take_dialog("answer", lambda: ask(house, lambda: asking.press("Answer…")))
     session = asking.sessions.ledger.open[asking.session_of(request_id)]
+    camera.take_dialog("answer-anyway-asked", lambda: ask(house, lambda: asking.parts.deeds.answer_anyway(session.id)))
     asking.sessions.double_spends.seen.add(session.id)
     camera.take_dialog("abort-double-spent", lambda: asking.press("Abort payjoin"))
     asking.sessions.double_spends.seen.clear()
@@ -270,9 +262,9 @@ def locked(house: House, camera: Camera) -> None:
     house.config.set_key("plugins.payjoin.ask_before_contributing", None, save=False)
 
 
-def ask(house: House, asking: Resident) -> None:
-    """Press *Answer…*; its question comes a moment later."""
-    asking.press("Answer…")
+def ask(house: House, answer: Callable[[], None]) -> None:
+    """Begin to answer; the question comes a moment later."""
+    answer()
     house.settle(1)
 
 
@@ -316,6 +308,7 @@ def settings(house: House, camera: Camera) -> None:
     dialog.lists.relays.add("http://relay.example")
     dialog.lists.relays.say({"https://ohttp.cakewallet.com": "ok, 0.2 s"})
     camera.take("settings-refused", dialog)
+    camera.take_dialog("settings-add", dialog.lists.relays._ask)
     dialog.reject()
     house.use_mailroom()
 
