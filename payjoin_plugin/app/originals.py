@@ -8,6 +8,7 @@ when we are taken out; and one that lost its session by that stays one, since no
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
@@ -55,8 +56,8 @@ class Originals(Logger):
         """Txid → the outputs that pay us. To write an address costs more than all else of a look at two hundred."""
         self._spent: set[str] = set()
         """The payments (txid) whose coins are spent in a block, by the server's last word."""
-        self._missed_at: dict[str, int] = {}
-        """Since when (unix seconds), in this run, the server knows nothing of what made a coin of a payment (txid)."""
+        self._missed_at: dict[str, float] = {}
+        """Since when (seconds of this run) the server knows nothing of what made a coin of a payment (txid)."""
 
     def kept(self) -> dict[str, KeptOriginal]:
         """Return the kept payments by session, of which several may hold the same one.
@@ -150,10 +151,10 @@ class Originals(Logger):
             self._missed_at.pop(txid, None)
             self._store.kept.mark_vanished(txid, None)
             return False
-        first_word = self._missed_at.setdefault(txid, now())
+        first_word = self._missed_at.setdefault(txid, time.monotonic())  # which no wrong clock makes an hour of
         since = next((one.vanished_at for one in self._store.kept.of(txid) if one.vanished_at is not None), now())
         self._store.kept.mark_vanished(txid, since)
-        return now() - since >= LOST_AFTER and now() - first_word >= AN_HOUR
+        return now() - since >= LOST_AFTER and time.monotonic() - first_word >= AN_HOUR
 
     def is_spent(self, kept: KeptOriginal) -> bool:
         """Tell whether a block spends a payment's coins, by the server's last word."""

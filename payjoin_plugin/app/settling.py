@@ -23,7 +23,7 @@ from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .originals import Originals
-from .visible import paid_by, seen_of
+from .visible import seen_of
 
 if TYPE_CHECKING:
     from electrum.interface import Interface
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 10
-"""Seconds that a broadcast by hand waits for the wallet to be up to date with its server."""
+"""Seconds that a broadcast waits for the wallet to have all the news of its server."""
 SHORT_LOOK = 0.2
 """Seconds between two looks whether it is."""
 LONGEST_REFUSED = 3600.0
@@ -143,8 +143,9 @@ class Settling(Logger):
         Raises UserError where the session is paid by now, and where the network refuses it; Unreachable, OSError.
         """
         server = await self._connection()
-        if paid_by(self._wallet, self._ledger.session(session_id))[0] is not None:
-            raise UserError(_("This request is paid by now."))
+        payment = self._originals.of_session(session_id) or _in_log(self._ledger.session(session_id))
+        if payment is not None:
+            self._check_unpaid(payment)
         await self._originals.broadcast(tx, server)
 
     async def _connection(self) -> Interface:
@@ -152,16 +153,22 @@ class Settling(Logger):
         if self._wallet.network is None:
             raise Unreachable(_("Electrum is offline"))
         await self._originals.save()
+        if (server := await self._settled()) is None:
+            raise Unreachable(_("Electrum is not up to date with its server"))
+        return server
+
+    async def _settled(self) -> Interface | None:
+        """Return the connection as soon as the wallet has all the news of it; None where that takes too long."""
         end = asyncio.get_running_loop().time() + PATIENCE
-        while (server := self._electrum.settled_connection()) is None:
-            if asyncio.get_running_loop().time() > end:
-                raise Unreachable(_("Electrum is not up to date with its server"))
+        while (  # noqa: ASYNC110 - Electrum's own event tells of half of it only
+            server := self._electrum.settled_connection()
+        ) is None and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(SHORT_LOOK)
         return server
 
     def _check_unpaid(self, payment: KeptOriginal) -> None:
         if self._originals.is_paid(payment):
-            raise UserError(_("the request is paid already; broadcasting the original could charge the sender twice"))
+            raise UserError(_("the request is paid already; broadcasting it could charge the sender twice"))
 
     def _is_payjoin(self, payment: KeptOriginal, session: ReceiverSession | None, tx: Spender) -> bool:
         """Tell whether `tx` is the payjoin of a payment. Without its log: whether it pays us the same way."""
@@ -270,10 +277,10 @@ class Settling(Logger):
         if fate.spenders:
             return False
         await self._originals.save()
+        if (server := await self._settled()) is None:  # with the news that come the request may be paid
+            return False
         if not self._is_due(kept, session, due_at):  # once more: from here on nothing is waited for
             return True
-        if (server := self._electrum.settled_connection()) is None:  # with the news that come the request may be paid
-            return False
         await self._originals.broadcast(kept.tx, server)
         return True
 

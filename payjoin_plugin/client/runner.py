@@ -223,6 +223,7 @@ class Runner:
             if self._checks.is_none:
                 await self._check_again(state)
             if not known and self._room.is_held_back():
+                self._room.forget()
                 await self._room.wait(Waiting.DOUBLE_SPEND)
                 return None
             self._room.leave()

@@ -129,9 +129,10 @@ class DetailPane(QWidget):
             button.setVisible(True)
         self.buttons["abort"].setEnabled(reason is None)
         self.buttons["abort"].setToolTip(reason or "")
-        self.buttons["broadcast"].setEnabled(view.can_broadcast)
+        can_broadcast = view.can_broadcast or Act.BROADCAST in acts
+        self.buttons["broadcast"].setEnabled(can_broadcast)
         self.buttons["broadcast"].setToolTip(
-            "" if view.can_broadcast else _("There is no payment of the sender's that could be broadcast.")
+            "" if can_broadcast else _("There is no payment of the sender's that could be broadcast.")
         )
         self.buttons["show"].setEnabled(Act.SHOW in acts)
         self.buttons["copy"].setEnabled(view.offers)

@@ -71,16 +71,13 @@ class Line:
 
 def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> Line:
     """Return the status line. `foreseen`: what answering now would add and cost, where that is known."""
+    if view.replaced_by is not None and view.status in REPLACEABLE:
+        return _replaced(view, view.replaced_by[1], config)
     match view.status:
         case Status.ACTIVE:
             return _active(view, config, foreseen)
         case Status.COMPLETED if view.paid_by is PaidBy.PAYJOIN or _is_unknown(view):
             return Line(_paid_by_payjoin(view, config), (Act.SHOW,))
-        case Status.COMPLETED | Status.PAID_WITHOUT_PAYJOIN if view.replaced_by is not None:
-            came = config.format_amount_and_units(view.replaced_by[1])
-            return Line(
-                _("It was replaced by another payment of the sender's to this wallet: {}.").format(came), (Act.SHOW,)
-            )
         case Status.COMPLETED if view.paid_by is not None:
             return Line(_("Paid, without payjoin."), (Act.SHOW,))
         case Status.COMPLETED if view.payjoin_kept:
@@ -99,6 +96,20 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
             return _unreadable(view, config)
         case unreachable:
             assert_never(unreachable)
+
+
+REPLACEABLE = (Status.COMPLETED, Status.PAID_WITHOUT_PAYJOIN, Status.EXPIRED, Status.ABORTED)
+"""What another payment of the sender's may have come instead of. A failure names its own cause."""
+
+
+def _replaced(view: View, came_sat: int, config: SimpleConfig) -> Line:
+    came = config.format_amount_and_units(came_sat)
+    if view.status in (Status.COMPLETED, Status.PAID_WITHOUT_PAYJOIN):
+        said = _("It was replaced by another payment of the sender's to this wallet: {}.")
+    else:
+        ended = _("Expired.") if view.status is Status.EXPIRED else _("Aborted.")
+        said = ended + " " + _("Another payment of the sender's came to this wallet: {}.")
+    return Line(said.format(came), (Act.SHOW,))
 
 
 def _is_unknown(view: View) -> bool:
@@ -253,7 +264,7 @@ def _expired(view: View) -> Line:
         case None if view.unchecked:
             return Line(_("Expired. The sender's payment came, but could not be checked in time."))
         case None if view.held is not None:
-            return Line(_("Expired. The sender's own payment was never seen."), (Act.BROADCAST,))
+            return Line(_("Expired. The sender's own payment is kept no longer."), (Act.BROADCAST,))
         case None:
             return Line(_("Expired. Nothing came."))
         case unreachable:

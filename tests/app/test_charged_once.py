@@ -248,6 +248,23 @@ def test_the_payment_comes_while_the_file_is_saved(tmp_path: Path, monkeypatch: 
     run()
 
 
+@on_electrums_loop
+async def test_a_dropped_payjoin_is_not_broadcast_again_where_its_deleted_request_was_paid_otherwise(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        payjoin = sender.payjoin()
+        merchant.sees(payjoin)
+        await merchant.until_row(session_id, status="completed")
+        merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+        vanish(merchant, session_id, payjoin)
+        merchant.sees(other_payment(merchant, session_id))
+        with pytest.raises(UserError, match="paid already"):
+            await merchant.sessions.settling.broadcast_payjoin(session_id, payjoin.serialize())
+        assert merchant.network.broadcast == []
+
+
 # The clock
 
 

@@ -11,7 +11,7 @@ from electrum.network import UntrustedServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
-from payjoin_plugin.app import settling
+from payjoin_plugin.app import originals, settling
 from payjoin_plugin.app.originals import LOST_AFTER
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client import checking
@@ -79,6 +79,7 @@ def test_an_original_whose_coin_nobody_knows_for_two_weeks_is_let_go_and_its_add
 
     monkeypatch.setattr(Backoff, "next", lambda _: 0.01)
     monkeypatch.setattr(settling, "LONGEST_REFUSED", 0.01)
+    monkeypatch.setattr(originals, "AN_HOUR", 0)
 
     @on_electrums_loop
     async def run() -> None:

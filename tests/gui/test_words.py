@@ -47,6 +47,22 @@ def test_what_was_replaced_by_another_payment_to_us_is_not_called_dropped(tmp_pa
     assert acts == (Act.SHOW,)
 
 
+def test_what_came_otherwise_after_the_end_is_told_with_its_amount(tmp_path: Path) -> None:
+    came = "Another payment of the sender's came to this wallet: 0.99 mBTC."
+    for status, ended in ((Status.EXPIRED, "Expired."), (Status.ABORTED, "Aborted.")):
+        assert line(tmp_path, status, held=HELD, replaced_by=("00", 99_000)) == (f"{ended} {came}", (Act.SHOW,))
+
+
+def test_an_original_that_was_let_go_is_not_denied(tmp_path: Path) -> None:
+    assert line(tmp_path, Status.COMPLETED, held=HELD, paid_by=PaidBy.ORIGINAL, paid_txid="00") == (
+        "Paid, without payjoin.",
+        (Act.SHOW,),
+    )
+    said = line(tmp_path, Status.EXPIRED, held=HELD)
+    assert said == ("Expired. The sender's own payment is kept no longer.", (Act.BROADCAST,))
+    assert line(tmp_path, Status.EXPIRED) == ("Expired. Nothing came.", ())
+
+
 def test_before_electrum_has_asked_its_server_nothing_is_called_dropped(tmp_path: Path) -> None:
     text, acts = line(tmp_path, Status.PAID_WITHOUT_PAYJOIN, held=HELD, is_current=False)
     assert (text, acts) == ("Paid, without payjoin.", ())
