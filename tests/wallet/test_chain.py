@@ -194,9 +194,9 @@ def test_no_list_that_is_nearly_right_is_a_fault_of_ours() -> None:
         ]
         return rng.choice([rng.choice(ODD), entries, [rng.choice(ODD)]])
 
-    async def look_up_all() -> None:
+    async def look_up_some() -> None:
         setting = Setting("main")
-        for _ in range(3_000):
+        for _ in range(300):
             setting.session().answers = {
                 method: odd_list(setting.funding.txid())
                 for method in (chain_module.PREVIOUS, chain_module.UNSPENT, chain_module.HISTORY)
@@ -205,7 +205,8 @@ def test_no_list_that_is_nearly_right_is_a_fault_of_ours() -> None:
             with suppress(Unreachable):
                 await setting.look_up.look_up({setting.coin: SCRIPT})
 
-    run(look_up_all())
+    for _ in range(10):  # a part at a time: on a busy machine all of them take longer than anybody waits
+        run(look_up_some())
 
 
 def test_a_busy_script_costs_a_bounded_number_of_transactions(one: Setting) -> None:
