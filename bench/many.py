@@ -11,6 +11,7 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from electrum.json_db import JsonDB
@@ -18,6 +19,7 @@ from electrum.json_db import JsonDB
 from bench.ground import Ground
 from bench.process import cpu_seconds, memory_kb
 from bench.table import Figure, figure
+from payjoin_plugin.client.turns import LOOKED_AT
 from tests.interop.conftest import settings_for
 from tests.interop.receiver import Receiver
 from tests.stand.payjoin_cli import PayjoinCli, Run, txid_of, uri_of
@@ -26,15 +28,15 @@ from tests.stand.processes import ProcessError
 SIZES = (10, 100, 1000)
 WINDOW = 60.0
 """Seconds for which an idle process is watched: two polls of each session that holds one open."""
+WINDOWS = 3
+"""In a row: what Electrum does by itself varies."""
 SENDERS = 5
-"""To requests on screen, one after the other, and to random ones, at the same moment."""
+"""To requests just shown, to young ones, and to random ones."""
 OLDER = 7200
 """Seconds by which the sessions are made older than they are."""
 LIFETIME = 7 * 24 * 3600
 LATEST = 600.0
 """Seconds that a sender to a random request is waited for."""
-
-
 REFERENCES_LATEST = 45.0
 """The same for payjoin-cli, which holds a poll open for each session."""
 SETTLE = 45.0
@@ -49,7 +51,8 @@ OPEN_POLLS = 100
 class Idle:
     """What a process did while nothing came."""
 
-    cpu_percent: float
+    cpu_percent: list[float]
+    """Of a core, for each window."""
     memory_kb: float
     requests_a_minute: float
 
@@ -59,10 +62,10 @@ def measure(ground: Ground) -> list[Figure]:
     stand = ground.stand
     settings = settings_for(stand, session_lifetime=LIFETIME)
     electrum = Receiver(stand.electrum("many", plugin=ground.plugin, settings=settings), "wallet")
-    count = SENDERS * (1 + 2 * len(SIZES))
+    count = SENDERS * (1 + 3 * len(SIZES))
     ground.fund(electrum, 2 * count)
     senders = [
-        stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(4 * len(SIZES)))) for number in range(SENDERS)
+        stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(5 * len(SIZES)))) for number in range(SENDERS)
     ]
     stand.mine()
     requests: list[dict[str, Any]] = []
@@ -99,21 +102,34 @@ def _of_electrum(
     for sender in senders:
         chosen = requests.pop(random.randrange(len(requests)))
         uri = electrum.get_request(chosen["request_id"])["URI"]  # whoever shows it looks at it
-        time.sleep(3)
         shown.append(_paid(sender.send(uri)))
+    young = _to_young(electrum, requests, senders)
     chosen_ones = [requests.pop(random.randrange(len(requests))) for _ in senders] if len(requests) >= SENDERS else []
     runs = [sender.send(chosen["URI"]) for sender, chosen in zip(senders, chosen_ones, strict=False)]
     waits = [_paid(run) for run in runs]
     ground.stand.mine()
     name = f"{size} open sessions, Electrum"
     return [
-        figure(f"{name}: CPU of a core", [idle.cpu_percent - without.cpu_percent], unit="%"),
-        figure(f"{name}: CPU of a core without the plugin", [without.cpu_percent], unit="%"),
+        figure(f"{name}: CPU of a core", [mean(idle.cpu_percent) - mean(without.cpu_percent)], unit="%"),
+        figure(f"{name}: CPU of a core with Electrum's own", idle.cpu_percent, unit="%"),
+        figure(f"{name}: CPU of a core without the plugin", without.cpu_percent, unit="%"),
         figure(f"{name}: memory", [(idle.memory_kb - without.memory_kb) / 1024], unit="MB"),
         figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
         figure(f"{name}: sender's wait, on screen", shown),
+        *([figure(f"{name}: sender's wait, one of the last hour", young)] if young else []),
         *([figure(f"{name}: sender's wait, a random one", waits)] if waits else []),
     ]
+
+
+def _to_young(electrum: Receiver, requests: list[dict[str, Any]], senders: list[PayjoinCli]) -> list[float]:
+    """Pay requests of the last hour at which nobody looks any more; nothing where there are too few others."""
+    if len(requests) <= LOOKED_AT:
+        return []
+    young = [electrum.payjoin_request(20_000 + number, force=True) for number in range(len(senders))]
+    for other in requests[:LOOKED_AT]:
+        electrum.get_request(other["request_id"])
+    time.sleep(POLL)
+    return [_paid(sender.send(request["URI"])) for sender, request in zip(senders, young, strict=True)]
 
 
 def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], senders: list[PayjoinCli]) -> list[Figure]:
@@ -136,7 +152,7 @@ def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], sender
     name = f"{size} open sessions, payjoin-cli"
     return [
         figure(f"{name}: senders answered, of {len(senders)}", [len(waits)], unit="1"),
-        figure(f"{name}: CPU of a core", [idle.cpu_percent], unit="%"),
+        figure(f"{name}: CPU of a core", idle.cpu_percent, unit="%"),
         figure(f"{name}: memory", [idle.memory_kb / 1024], unit="MB"),
         figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
         *([figure(f"{name}: sender's wait, a random one", waits)] if waits else []),
@@ -154,12 +170,15 @@ def _restarted(ground: Ground, electrum: Receiver, *, sessions: int) -> Idle:
 def _watched(ground: Ground, pid: int, *, settle: float = SETTLE) -> Idle:
     """Let a process settle, so that each session had its turn, then watch it."""
     time.sleep(settle)
-    directory, cpu, started = ground.stand.mailroom.directory, cpu_seconds(pid), time.monotonic()
+    directory, cpu_percent, started = ground.stand.mailroom.directory, [], time.monotonic()
     before = _requests(directory.output)
-    time.sleep(WINDOW)
+    for _ in range(WINDOWS):
+        cpu, began = cpu_seconds(pid), time.monotonic()
+        time.sleep(WINDOW)
+        cpu_percent.append(round(100 * (cpu_seconds(pid) - cpu) / (time.monotonic() - began), 3))
     seconds = time.monotonic() - started
     return Idle(
-        cpu_percent=round(100 * (cpu_seconds(pid) - cpu) / seconds, 3),
+        cpu_percent=cpu_percent,
         memory_kb=memory_kb(pid),
         requests_a_minute=round(60 * (_requests(directory.output) - before) / seconds, 1),
     )

@@ -1,7 +1,8 @@
 """What a session writes, and how long a payjoin waits for the disk in wallets of several sizes, plain and encrypted.
 
 Electrum writes its whole file at each save and holds the wallet's lock meanwhile. So two things are timed: how long a
-flush takes, which the sender waits for, and how long the event loop stands still while it goes on.
+flush takes, which the sender waits for, and how long the event loop stands still while it goes on. And how long a read
+of the wallet on another thread waits, as Qt's does when it paints.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,23 @@ def measure(ground: Ground) -> list[Figure]:
                 name = f"{size} MB {'encrypted' if encrypted else 'plain'}"
                 wallet = _wallet(ground.folder / name.replace(" ", "-"), size, encrypted=encrypted)
                 found = [run(_payjoin(wallet, f"{number:016x}", events)) for number in range(RUNS)]
-                ground.say(f"storage: {name}: flush, loop stands still, saves: {found[-1]}")
+                ground.say(f"storage: {name}: flush, loop stands still, a read waits, saves: {found[-1]}")
                 figures += [
-                    figure(f"{name}: a payjoin waits for the disk", [flush for flush, _, _ in found]),
-                    figure(f"{name}: the event loop stands still", [still for _, still, _ in found]),
-                    figure(f"{name}: saves of ours a payjoin", [saves for _, _, saves in found], unit="1"),
+                    figure(f"{name}: a payjoin waits for the disk", [flush for flush, _, _, _ in found]),
+                    figure(f"{name}: the event loop stands still", [still for _, still, _, _ in found]),
+                    figure(f"{name}: a read on Qt's thread waits", [read for _, _, read, _ in found]),
+                    figure(f"{name}: saves of ours a payjoin", [saves for _, _, _, saves in found], unit="1"),
                 ]
     return figures
 
 
-async def _payjoin(wallet: Abstract_Wallet, session_id: str, events: list[dict[str, Any]]) -> tuple[float, float, int]:
-    """Record a payjoin and flush it as the runner does, while another session wants to record something."""
+async def _payjoin(
+    wallet: Abstract_Wallet, session_id: str, events: list[dict[str, Any]]
+) -> tuple[float, float, float, int]:
+    """Record a payjoin and flush it as the runner does, while another session wants to record something.
+
+    Returns how long that took, the longest that the loop stood still and that a read waited (seconds), and the saves.
+    """
     store = WalletStore(wallet, plugin_storage(wallet))
     store.create(session_id, role="receiver", record=events[0])
     wallet.save_db()  # Electrum's own, of the request
@@ -61,13 +68,25 @@ async def _payjoin(wallet: Abstract_Wallet, session_id: str, events: list[dict[s
     began, longest = time.monotonic(), 0.0
     flushing = asyncio.ensure_future(store.flush())
     other = asyncio.ensure_future(_record_elsewhere(store, f"f{session_id[1:]}", events[0]))
+    reading = asyncio.ensure_future(asyncio.to_thread(_longest_read, wallet, flushing.done))
     while not flushing.done():
         before = time.monotonic()
         await asyncio.sleep(0.001)
         longest = max(longest, time.monotonic() - before)
     waited = time.monotonic() - began
     await other
-    return waited, longest, store.saves
+    return waited, longest, await reading, store.saves
+
+
+def _longest_read(wallet: Abstract_Wallet, done: Callable[[], bool]) -> float:
+    """Read the wallet again and again, as a window does, until `done()`; return the longest read in seconds."""
+    longest = 0.0
+    while not done():
+        before = time.monotonic()
+        wallet.db.get_transaction("00" * 32)  # takes the lock, and finds nothing
+        longest = max(longest, time.monotonic() - before)
+        time.sleep(0.001)
+    return longest
 
 
 async def _record_elsewhere(store: WalletStore, session_id: str, event: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def _settle(stand: Stand) -> None:
     later; a payment in that second waits for it, and in no other.
     """
     stand.mine()
-    for daemon in stand.daemons.values():
+    for daemon in (one for one in stand.daemons.values() if one.running):
         wait_until(
             lambda daemon=daemon: daemon.rpc("getinfo")["blockchain_height"] == stand.node.height(),  # type: ignore[misc]
             what="Electrum has heard of the newest block",
