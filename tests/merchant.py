@@ -27,6 +27,7 @@ from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.services import Services
 from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.bip78.parameters import Parameters, to_query
+from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.client import deadline
 from payjoin_plugin.client.transport import Connections, HttpTransport
 from payjoin_plugin.wire.uri import PjEndpoint, parse
@@ -130,12 +131,21 @@ class Shop:
     chain: Chain = field(default_factory=Chain)
 
     def sender(
-        self, uri: str, amount_sat: int = AMOUNT, *, made: Payment | None = None, parameters: Parameters | None = None
+        self,
+        uri: str,
+        amount_sat: int = AMOUNT,
+        *,
+        made: Payment | None = None,
+        psbt: Psbt | None = None,
+        parameters: Parameters | None = None,
     ) -> Sender:
-        """Somebody who is about to pay a request. The Electrum server knows their coins."""
+        """Somebody who is about to pay a request. The Electrum server knows their coins.
+
+        `psbt`: what is sent instead of the payment's original.
+        """
         made = made or self.payment(parse(uri).address, amount_sat)
         world = World(self.mailroom.directory.directory, self.mailroom.directory_url, self.mailroom.relay_urls)
-        sender = Sender(world, endpoint_of(uri), made, query=to_query(parameters or Parameters(version=2)))
+        sender = Sender(world, endpoint_of(uri), made, query=to_query(parameters or Parameters(version=2)), psbt=psbt)
         sender.carrier = HttpTransport(self.connections)
         return sender
 

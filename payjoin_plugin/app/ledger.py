@@ -205,6 +205,7 @@ class Ledger(Logger):
             original.fallback.hex(),
             session_id=session.id,
             request_id=request_id,
+            address=created_of(session.state).address,
             amount_sat=created_of(session.state).amount_sat,
             label=request.get_message() if request is not None else "",
             at=now(),

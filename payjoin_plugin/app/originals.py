@@ -166,11 +166,13 @@ class Originals(Logger):
         That is the request of the one session; another one that holds the same payment may be unpaid.
         """
         if (request := self._wallet.get_request(kept.request_id)) is not None:
-            return request_paid(self._wallet, request)
+            # A reorg may put a payment into the block that was the newest when the request was made.
+            return request_paid(self._wallet, request, since_height=request.height - 1)
         # A deleted request's address goes to nobody else while we hold its payment. It may be of more than was asked.
         return any(
             arrived_sat(self._wallet, txout.address) >= min(txout.value, kept.amount_sat or txout.value)
             for txout in self._payments_to_us(kept)
+            if kept.address in (None, txout.address)
         )
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:

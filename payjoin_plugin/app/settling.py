@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -316,10 +317,9 @@ def _in_log(session: ReceiverSession) -> KeptOriginal | None:
     original = held_original(session.state)
     if original is None:
         return None
-    created, tx = created_of(session.state), original.fallback.hex()
-    return KeptOriginal(
-        original.txid, tx, session.id, created.request_id, label="", at=0, amount_sat=created.amount_sat
-    )
+    created = created_of(session.state)
+    in_log = KeptOriginal(original.txid, original.fallback.hex(), session.id, created.request_id, label="", at=0)
+    return replace(in_log, address=created.address, amount_sat=created.amount_sat)
 
 
 def _may_fall_back(session: ReceiverSession) -> bool:

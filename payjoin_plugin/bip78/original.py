@@ -1,7 +1,8 @@
 """The receiver's checks of an original (BIP 78, *Receiver's original PSBT checklist*), without a full node.
 
     read_original    what the PSBT itself must be: parseable, final, standard, with the spent outputs
-    check_original   what it must be in the world: a payment to us of coins that are there, signed, with enough fee
+    check_payment    a payment to us, signed for the outputs that it claims to spend
+    check_original   what it must be in the world: coins that are there, and what it claims, with enough fee
     check_terms      what a payjoin of it must be able to keep; one that cannot is a payment all the same
 
 A full node would be asked for `testmempoolaccept`; an Electrum server has no such thing. So the amounts are proven by
@@ -113,17 +114,31 @@ def read_original(psbt: Psbt) -> Original:
     )
 
 
-def check_original(original: Original, facts: ChainFacts, *, script_pubkey: bytes, amount_sat: int) -> tuple[int, ...]:
-    """Return the outputs that pay `script_pubkey`, at least `amount_sat` in all, of an original that is a payment.
+def check_payment(original: Original, *, script_pubkey: bytes, amount_sat: int) -> tuple[int, ...]:
+    """Return the outputs that pay `script_pubkey`, at least `amount_sat` in all. Raises OriginalRefused.
+
+    To be done before a server is asked about what the PSBT claims to spend: whoever signed for it has the keys to it,
+    and nobody else can make us ask for scripts of their choice.
+    """
+    outputs = original.tx.outputs()
+    vouts = tuple(vout for vout, txout in enumerate(outputs) if txout.scriptpubkey == script_pubkey)
+    if not vouts:
+        raise OriginalRefused(Fault.PAYS_SOMETHING_ELSE)
+    if sum(outputs[vout].value for vout in vouts) < amount_sat:
+        raise OriginalRefused(Fault.PAYS_TOO_LITTLE)
+    if not verify_inputs(parse_transaction(original.fallback), original.spent, range(len(original.spent))):
+        raise OriginalRefused(Fault.NOT_SIGNED, "a signature is wrong, or of no standard form")
+    return vouts
+
+
+def check_original(original: Original, facts: ChainFacts) -> None:
+    """Check a payment (`check_payment`) against what is known of the world.
 
     Raises OriginalRefused for a fault of the sender's, and NotYetKnown where the server may know better in a while.
     Faults that no server can mend are looked for first, so that they are answered at once.
     """
-    vouts = _payment_vouts(original, script_pubkey=script_pubkey, amount_sat=amount_sat)
     _check_fee(original, relay_fee_rate=facts.relay_fee_rate)
     tx = parse_transaction(original.fallback)
-    if not verify_inputs(tx, original.spent, range(len(original.spent))):
-        raise OriginalRefused(Fault.NOT_SIGNED, "a signature is wrong, or of no standard form")
     known = [facts.inputs[outpoint] for outpoint in original.outpoints if outpoint in facts.inputs]
     _check_coins(tx, known, txid=original.txid)
     previous = _previous_txs(tx, known)
@@ -131,7 +146,6 @@ def check_original(original: Original, facts: ChainFacts, *, script_pubkey: byte
     if made != original.spent:
         raise OriginalRefused(Fault.NOT_SIGNED, "the PSBT lies about what it spends")
     _check_locks(tx, previous, known, facts)
-    return vouts
 
 
 def check_terms(original: Original, parameters: Parameters) -> None:
@@ -142,16 +156,6 @@ def check_terms(original: Original, parameters: Parameters) -> None:
     if tx.version >= 2 and (tx.inputs()[0].get_block_based_relative_locktime() or 0) > 1:
         # Our input copies this sequence (BIP 78), and our coin is sure of one confirmation only.
         raise OriginalRefused(Fault.NOT_STANDARD, "a relative lock that our coin may not open")
-
-
-def _payment_vouts(original: Original, *, script_pubkey: bytes, amount_sat: int) -> tuple[int, ...]:
-    outputs = original.tx.outputs()
-    vouts = tuple(vout for vout, txout in enumerate(outputs) if txout.scriptpubkey == script_pubkey)
-    if not vouts:
-        raise OriginalRefused(Fault.PAYS_SOMETHING_ELSE)
-    if sum(outputs[vout].value for vout in vouts) < amount_sat:
-        raise OriginalRefused(Fault.PAYS_TOO_LITTLE)
-    return vouts
 
 
 def _check_coins(tx: Transaction, known: list[InputFacts], *, txid: str) -> None:

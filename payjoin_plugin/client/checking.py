@@ -43,11 +43,15 @@ class Checks:
 
     async def judge(self, state: CheckingOriginal, original: Original) -> AcceptedOriginal | RefusedOriginal:
         """Check `original`. Raises NotYetKnown while asking again may help, and what the wallet raises."""
-        facts = await self._wallet.look_up(original)
-        now = asyncio.get_running_loop().time()
+        verdict: AcceptedOriginal | RefusedOriginal
         try:
-            verdict = state.check(original, facts, script_pubkey=self._wallet.script_of(state.created.address))
+            vouts = state.check_payment(original, script_pubkey=self._wallet.script_of(state.created.address))
+            facts = await self._wallet.look_up(original)
+            verdict = state.check(original, facts, payment_vouts=vouts)
+        except OriginalRefused as refusal:
+            verdict = refused(refusal)
         except NotYetKnown as unknown:
+            now = asyncio.get_running_loop().time()
             if self._unknown_since is None:
                 self._unknown_since = now
             if now - self._unknown_since < PATIENCE:

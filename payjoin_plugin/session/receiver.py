@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..bip78.contribution import Coin, FeeLimits, choose_coin, contribute
-from ..bip78.original import ChainFacts, Original, check_original, check_terms, read_original
+from ..bip78.original import ChainFacts, Original, check_original, check_payment, check_terms, read_original
 from ..bip78.parameters import Parameters, from_query
 from ..bip78.psbt import Psbt, psbt_bytes
 from ..errors import DecodeError, Fault, IllegalEvent, OpenError, OriginalRefused
@@ -105,15 +105,14 @@ class CheckingOriginal:
             refusal = unspoken
         return refused(refusal, accept_v1=accept_v1)
 
-    def check(
-        self, original: Original, facts: ChainFacts, *, script_pubkey: bytes
-    ) -> AcceptedOriginal | RefusedOriginal:
-        """Check the original against what the Electrum server and the wallet know. Raises NotYetKnown."""
-        try:
-            vouts = check_original(original, facts, script_pubkey=script_pubkey, amount_sat=self.created.amount_sat)
-        except OriginalRefused as refusal:
-            return refused(refusal)
-        return AcceptedOriginal(vouts, facts.own_vouts)
+    def check_payment(self, original: Original, *, script_pubkey: bytes) -> tuple[int, ...]:
+        """Return the outputs that pay the request: it is paid, and signed for. Raises OriginalRefused."""
+        return check_payment(original, script_pubkey=script_pubkey, amount_sat=self.created.amount_sat)
+
+    def check(self, original: Original, facts: ChainFacts, *, payment_vouts: tuple[int, ...]) -> AcceptedOriginal:
+        """Check it against what the Electrum server and the wallet know. Raises OriginalRefused, NotYetKnown."""
+        check_original(original, facts)
+        return AcceptedOriginal(payment_vouts, facts.own_vouts)
 
 
 @dataclass(frozen=True)

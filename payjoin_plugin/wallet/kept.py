@@ -1,7 +1,7 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
     payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
-    HOLD              = "session_id", "request_id", "amount_sat", "label", "at", "aborted"
+    HOLD              = "session_id", "request_id", "address", "amount_sat", "label", "at", "aborted"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
 in "also", each with its own mark of an abort.
@@ -37,6 +37,8 @@ class KeptOriginal:
     """What the transaction is called, should it become Electrum's own."""
     at: int
     """Unix time in seconds."""
+    address: str | None = None
+    """The request's, which the payment pays; it may pay others too. None: nobody wrote it down."""
     amount_sat: int | None = None
     """What the request asks for, in satoshis; the payment may be of more. None: nobody wrote it down."""
     aborted: bool = False
@@ -57,14 +59,30 @@ class KeptOriginals:
         self._wallet, self._barrier = wallet, barrier
 
     def keep(
-        self, txid: str, tx: str, *, session_id: str, request_id: str, amount_sat: int, label: str, at: int
+        self,
+        txid: str,
+        tx: str,
+        *,
+        session_id: str,
+        request_id: str,
+        address: str,
+        amount_sat: int,
+        label: str,
+        at: int,
     ) -> None:
         """Keep a payment for a session.
 
         `tx`: all of it as hex; `amount_sat`: what was asked for, in satoshis; `at`: unix time in seconds.
         """
         hold = plain(
-            {"session_id": session_id, "request_id": request_id, "amount_sat": amount_sat, "label": label, "at": at}
+            {
+                "session_id": session_id,
+                "request_id": request_id,
+                "address": address,
+                "amount_sat": amount_sat,
+                "label": label,
+                "at": at,
+            }
         )
         with self._wallet.db.lock:
             kept = self._wallet.db.get_dict(ORIGINALS_KEY)
@@ -161,6 +179,7 @@ def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOrigina
     return KeptOriginal(
         txid,
         **values,  # type: ignore[arg-type]  # of the right kinds, as was seen
+        address=address if isinstance(address := hold.get("address"), str) else None,
         amount_sat=amount_sat if isinstance(amount_sat := hold.get("amount_sat"), int) else None,
         aborted=hold.get("aborted") is True,
         handed_over=entry.get("handed_over") is True,

@@ -119,12 +119,15 @@ def seen_for(wallet: Abstract_Wallet, *, address: str, outpoints: Iterable[str],
     return [seen for txid in sorted(since) if (seen := _seen(wallet, txid, script, since[txid])) is not None]
 
 
-def request_paid(wallet: Abstract_Wallet, request: Request) -> bool:
-    """Tell whether mempool and blocks pay the request its amount: Electrum's own sum without local transactions."""
+def request_paid(wallet: Abstract_Wallet, request: Request, *, since_height: int | None = None) -> bool:
+    """Tell whether mempool and blocks pay the request its amount: Electrum's own sum without local transactions.
+
+    Blocks up to `since_height` count for nothing; by default these are those up to the request's own `height`.
+    """
     amount_sat, address = request.get_amount_sat(), request.get_address()
     if address is None:
         return False
-    arrived = arrived_sat(wallet, address, since_height=request.height)
+    arrived = arrived_sat(wallet, address, since_height=request.height if since_height is None else since_height)
     return arrived > 0 and arrived >= (amount_sat or 0)
 
 

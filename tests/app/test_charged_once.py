@@ -18,7 +18,7 @@ from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.wire.uri import parse
-from tests.app.test_kept_originals import other_payment, seen_to, vanish
+from tests.app.test_kept_originals import hold_paid_otherwise, other_payment, seen_to, vanish
 from tests.app.test_settling import SOON, hold, kept, unchecked
 from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
@@ -86,10 +86,7 @@ def test_what_paid_a_deleted_request_vanishes_and_is_due_all_the_same(
     @on_electrums_loop
     async def run() -> None:
         async with shop(tmp_path) as merchant:
-            session_id, sender, paying = await hold(merchant)
-            other = other_payment(merchant, session_id)
-            merchant.sees(other)
-            await merchant.until_row(session_id, status="paid_without_payjoin")
+            session_id, sender, other, paying = await hold_paid_otherwise(merchant)
             merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
             vanish(merchant, session_id, other)
             set_ahead(2 * HOUR)
@@ -223,10 +220,7 @@ def test_the_payment_comes_while_the_file_is_saved(tmp_path: Path, monkeypatch: 
     @on_electrums_loop
     async def run() -> None:
         async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant)
-            other = other_payment(merchant, session_id)
-            merchant.sees(other)
-            await merchant.until_row(session_id, status="paid_without_payjoin")
+            session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
             flush, is_saving, may_end = merchant.sessions.store.flush, asyncio.Event(), asyncio.Event()
 
             async def slowly() -> None:
@@ -323,6 +317,28 @@ async def test_a_reorg_puts_the_payjoin_into_a_block_that_is_no_younger_than_the
         assert view_of(merchant.sessions, session_id).paid_by is PaidBy.PAYJOIN
 
 
+def test_a_reorg_puts_another_payment_into_the_block_of_the_requests_own_height(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant)
+            request = merchant.wallet.get_request(merchant.row(session_id)["request_id"])
+            see_confirmed(merchant.wallet, other_payment(merchant, session_id), height=request.height)
+            set_ahead(2 * HOUR)
+            await a_while(merchant)
+            assert merchant.row(session_id)["status"] != "active"
+            assert merchant.network.broadcast == []
+            with pytest.raises(UserError, match="paid already"):
+                await merchant.sessions.broadcast_original(session_id)
+            paying.cancel()
+
+    run()
+
+
 # The address
 
 
@@ -351,6 +367,7 @@ async def test_a_look_at_many_kept_payments_reads_them_once(tmp_path: Path) -> N
                 tx.serialize(),
                 session_id=f"{number:016x}",
                 request_id=request_id,
+                address=address,
                 amount_sat=AMOUNT,
                 label="",
                 at=0,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from electrum.bitcoin import address_to_script
@@ -22,6 +23,7 @@ from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hear, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
+from tests.pair import Sender
 from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
 
 SOON = 3
@@ -43,6 +45,17 @@ def vanish(merchant: Merchant, session_id: str, tx: Transaction) -> None:
     trigger_callback("wallet_updated", merchant.wallet)
 
 
+async def hold_paid_otherwise(
+    merchant: Merchant, **details: Any
+) -> tuple[str, Sender, Transaction, asyncio.Future[Any]]:
+    """Hold an original whose request another payment pays."""
+    session_id, sender, paying = await hold(merchant, **details)
+    other = other_payment(merchant, session_id)
+    merchant.sees(other)
+    await merchant.until_row(session_id, status="paid_without_payjoin")
+    return session_id, sender, other, paying
+
+
 async def seen_to(merchant: Merchant) -> None:
     await asyncio.gather(*merchant.sessions.settling.tasks.values())
 
@@ -55,10 +68,7 @@ async def test_an_original_is_broadcast_at_expiry_where_the_payment_that_ended_i
     tmp_path: Path,
 ) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, sender, paying = await hold(merchant, exp=SOON)
-        other = other_payment(merchant, session_id)
-        merchant.sees(other)
-        await merchant.until_row(session_id, status="paid_without_payjoin")
+        session_id, sender, other, paying = await hold_paid_otherwise(merchant, exp=SOON)
         vanish(merchant, session_id, other)
         await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
         assert merchant.row(session_id)["expires_at"] <= time.time()
@@ -102,10 +112,7 @@ def test_it_is_broadcast_after_a_restart_too_whatever_had_ended_the_session(
 @on_electrums_loop
 async def test_before_expiry_what_vanished_may_come_back(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
-        session_id, _, paying = await hold(merchant)
-        other = other_payment(merchant, session_id)
-        merchant.sees(other)
-        await merchant.until_row(session_id, status="paid_without_payjoin")
+        session_id, _, other, paying = await hold_paid_otherwise(merchant)
         vanish(merchant, session_id, other)
         await merchant.until(lambda: len(merchant.sessions.settling.tasks) == 1)
         seen = view_of(merchant.sessions, session_id)
@@ -241,15 +248,15 @@ async def test_an_original_is_forgotten_when_a_transaction_of_the_wallet_spends_
 
 
 @asynccontextmanager
-async def one_for_two(folder: Path) -> AsyncIterator[tuple[Merchant, str, str, Transaction]]:
+async def one_for_two(folder: Path, second_sat: int = AMOUNT) -> AsyncIterator[tuple[Merchant, str, str, Transaction]]:
     """Two sessions that hold the same transaction, which pays the request of each in full."""
     async with shop(folder) as merchant:
         merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        offers = [merchant.offer(), merchant.offer()]
-        scripts = [address_to_script(parse(uri).address) for _, uri in offers]
+        offers = [merchant.offer(), merchant.offer(second_sat)]
+        first_script, second_script = (address_to_script(parse(uri).address) for _, uri in offers)
         made = merchant.shop.payment(parse(offers[0][1]).address)
-        change = made.outputs[1][0], made.outputs[1][1] - AMOUNT
-        made = replace(made, outputs=(*((script, AMOUNT) for script in scripts), change))
+        change = made.outputs[1][0], made.outputs[1][1] - second_sat
+        made = replace(made, outputs=((first_script, AMOUNT), (second_script, second_sat), change))
         paying = []
         for session_id, uri in offers:
             paying.append(asyncio.ensure_future(merchant.shop.sender(uri, made=made).run()))
@@ -277,6 +284,22 @@ def test_the_end_of_one_of_two_requests_does_not_keep_back_the_payment_of_both(
             set_ahead(3600)
             await merchant.until_row(second, status="paid_without_payjoin")
             assert merchant.network.broadcast == [original.txid()]
+
+    run()
+
+
+def test_a_part_payment_of_one_request_is_none_of_a_deleted_one_that_asked_for_as_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with one_for_two(tmp_path, AMOUNT + 10_000) as (merchant, first, second, original):
+            merchant.wallet.delete_request(merchant.row(first)["request_id"])
+            merchant.sees(other_payment(merchant, second))
+            set_ahead(3600)
+            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
     run()
 

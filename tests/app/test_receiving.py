@@ -20,10 +20,12 @@ from payjoin_plugin.app.settings import DAY
 from payjoin_plugin.app.view import foreseen_share, view_of
 from payjoin_plugin.bip78.original import ChainFacts, Original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
-from payjoin_plugin.errors import UserError
+from payjoin_plugin.bip78.psbt import serialize
+from payjoin_plugin.errors import ErrorCode, UserError
 from payjoin_plugin.session.status import details_of
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hear
+from tests.bip78.payments import ALICE
 from tests.mailroom.faults import Hold
 from tests.merchant import AMOUNT, COINS, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.session.test_pair import HAPPY
@@ -80,6 +82,20 @@ async def test_a_payjoin_costs_one_save_and_one_question(tmp_path: Path) -> None
         await merchant.until_row(session_id, status="completed")
         assert merchant.sessions.store.saves == 1
         assert merchant.batches == 1
+
+
+@on_electrums_loop
+async def test_nobody_is_asked_about_coins_for_which_the_sender_has_not_signed(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        made = merchant.shop.payment(parse(uri).address)
+        tx = made.unsigned()
+        replace(made.coins[0].owner, secrets=ALICE.secrets).sign(tx, 0)
+        sender = merchant.shop.sender(uri, made=made, psbt=serialize(tx))
+        await sender.run()
+        assert sender.error == ErrorCode.ORIGINAL_PSBT_REJECTED.value
+        await merchant.until_row(session_id, status="failed")
+        assert merchant.batches == 0
 
 
 @on_electrums_loop

@@ -8,7 +8,7 @@ from typing import Any
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.bip78.contribution import choose_coin, contribute
-from payjoin_plugin.bip78.original import Original, check_original, read_original
+from payjoin_plugin.bip78.original import Original, check_original, check_payment, read_original
 from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.bip78.psbt import Psbt
 from payjoin_plugin.wallet.chain import ChainLookUp
@@ -65,9 +65,9 @@ class Receiver:
         return read_original(psbt)
 
     def accept(self, original: Original) -> tuple[int, ...]:
-        facts = run(self.electrum.look_up(original))
-        script = self.electrum.script_of(self.address)
-        return check_original(original, facts, script_pubkey=script, amount_sat=AMOUNT)
+        vouts = check_payment(original, script_pubkey=self.electrum.script_of(self.address), amount_sat=AMOUNT)
+        check_original(original, run(self.electrum.look_up(original)))
+        return vouts
 
     def proposal(
         self, original: Original, parameters: Parameters | None = None, *, position: int = 0

@@ -91,7 +91,9 @@ def test_writing_what_is_there_already_needs_no_save(wallet: Abstract_Wallet, st
         lambda store: store.mark_seen(["a:0"], "s1"),
         lambda store: store.mark_exposed(["a:0"]),
         lambda store: store.coin_secret(),
-        lambda store: store.kept.keep("bb", "0200", session_id="s1", request_id="r", amount_sat=20_000, label="", at=1),
+        lambda store: store.kept.keep(
+            "bb", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, label="", at=1
+        ),
         lambda store: store.kept.drop("aa"),
     ],
     ids=["create", "append", "wait", "drop", "decline", "forget", "seen", "exposed", "secret", "keep", "drop original"],
@@ -100,7 +102,7 @@ def test_each_kind_of_write_alone_is_worth_a_save(
     wallet: Abstract_Wallet, store: WalletStore, write: Callable[[WalletStore], object]
 ) -> None:
     store.set_waiting("waits", 5)
-    store.kept.keep("aa", "0200", session_id="s1", request_id="r", amount_sat=20_000, label="", at=1)
+    store.kept.keep("aa", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, label="", at=1)
     wallet.save_db()
     write(store)
     run(store.flush())
