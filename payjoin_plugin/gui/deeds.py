@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from electrum.i18n import _
 from PyQt6.QtCore import QObject
@@ -12,7 +12,7 @@ from PyQt6.QtCore import QObject
 from ..app.view import Share, View, foreseen_share, view_of
 from ..session.status import Status
 from .abort import AbortDialog
-from .words import Act, fee_words, sat, short_txid, why_no_abort
+from .words import Act, Line, fee_words, line_of, sat, short_txid, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -48,7 +48,17 @@ class Deeds(QObject):
         self._asked: set[str] = set()
         """The sessions about whose answer a question is open, or on its way."""
         self._broadcasting: set[str] = set()
-        """The sessions whose payjoin is being broadcast again."""
+        """The sessions whose original or payjoin is being broadcast since a button was pressed."""
+
+    def line(self, view: View) -> Line:
+        """Return a session's status line; a pressed button says what it does until that is done."""
+        if self.is_broadcasting(view.session_id):
+            return Line(_("Broadcasting…"))
+        return line_of(view, self._window.config, self.foreseen.get(view.session_id))
+
+    def is_broadcasting(self, session_id: str) -> bool:
+        """Tell whether a button was pressed to broadcast something of a session, and the answer is not here yet."""
+        return session_id in self._broadcasting
 
     def do(self, act: Act, session_id: str) -> None:
         """Do what a button says."""
@@ -90,7 +100,7 @@ class Deeds(QObject):
             dialog.succeeded()
             self._changed()
             if dialog.wants_broadcast:
-                self._broadcast(session_id)
+                self._broadcast_original(session_id)
 
         def failed(sentence: str) -> None:
             view = view_of(self._sessions, session_id)
@@ -154,7 +164,7 @@ class Deeds(QObject):
             short_txid(held.txid),
         )
         if self.questions.ask(self._window, said, _("Broadcast original payment")):
-            self._broadcast(session_id)
+            self._broadcast_original(session_id)
 
     def broadcast_again(self, session_id: str) -> None:
         """Broadcast a payjoin that the network dropped."""
@@ -163,19 +173,7 @@ class Deeds(QObject):
         if tx is None:
             self._window.show_error(_("The wallet no longer has this transaction."))
             return
-        if session_id in self._broadcasting:
-            return
-        self._broadcasting.add(session_id)
-
-        def done(_: None) -> None:
-            self._broadcasting.discard(session_id)
-            self._changed()
-
-        def failed(sentence: str) -> None:
-            self._broadcasting.discard(session_id)
-            self._window.show_error(sentence)
-
-        self._bridge.run(self._sessions.settling.broadcast_payjoin(session_id, tx.serialize()), done, failed)
+        self._broadcast(session_id, partial(self._sessions.settling.broadcast_payjoin, session_id, tx.serialize()))
 
     def remove(self, session_id: str) -> None:
         """Remove a payjoin that the network dropped from the history."""
@@ -289,11 +287,25 @@ class Deeds(QObject):
     def _password(self) -> str | None:
         return self.questions.password(self._window, _("A sender is waiting. Your password signs this one answer."))
 
-    def _broadcast(self, session_id: str) -> None:
-        def done(_txid: str) -> None:
+    def _broadcast_original(self, session_id: str) -> None:
+        self._broadcast(session_id, partial(self._sessions.broadcast_original, session_id))
+
+    def _broadcast(self, session_id: str, broadcast: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Broadcast, once for however many clicks."""
+        if self.is_broadcasting(session_id):
+            return
+
+        def done(_: object) -> None:
+            self._broadcasting.discard(session_id)
             self._changed()
 
-        self._bridge.run(self._sessions.broadcast_original(session_id), done, self._window.show_error)
+        def failed(sentence: str) -> None:
+            done(None)
+            self._window.show_error(sentence)
+
+        self._broadcasting.add(session_id)
+        self._changed()
+        self._bridge.run(broadcast(), done, failed)
 
 
 def _short_outpoint(outpoint: str) -> str:

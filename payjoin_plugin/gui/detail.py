@@ -16,7 +16,7 @@ from ..app.view import View, view_of
 from ..app.visible import PaidBy
 from ..session.status import Status, Waiting
 from .labels import LineLabel, one_line
-from .words import Act, act_words, line_of, notes_of, sat, why_no_abort
+from .words import Act, act_words, notes_of, sat, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -90,7 +90,7 @@ class DetailPane(QWidget):
                 button.setVisible(False)
             return
         view = view_of(self._sessions, self.session_id)
-        line = line_of(view, self._window.config, self._deeds.foreseen.get(view.session_id))
+        line = self._deeds.line(view)
         if view.waiting is Waiting.NEEDS_APPROVAL:
             self._deeds.foresee(view.session_id)  # the wallet may have changed: other than what is shown repaints it
         request = self._sessions.wallet.get_request(view.request_id)
@@ -130,7 +130,7 @@ class DetailPane(QWidget):
         self.buttons["abort"].setEnabled(reason is None)
         self.buttons["abort"].setToolTip(reason or "")
         can_broadcast = view.can_broadcast or Act.BROADCAST in acts
-        self.buttons["broadcast"].setEnabled(can_broadcast)
+        self.buttons["broadcast"].setEnabled(can_broadcast and not self._deeds.is_broadcasting(view.session_id))
         self.buttons["broadcast"].setToolTip(
             "" if can_broadcast else _("There is no payment of the sender's that could be broadcast.")
         )

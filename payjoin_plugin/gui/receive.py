@@ -27,7 +27,7 @@ from ..session.status import Status, Waiting
 from .bridge import Look
 from .countdown import next_change
 from .labels import LineLabel, StillLabel, plain_tooltip
-from .words import Act, Line, act_words, line_of, why_no_abort
+from .words import Act, Line, act_words, why_no_abort
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow
@@ -177,10 +177,9 @@ class StatusPanel(QWidget):
         elif self._view is None:
             self._show(Line(self._why_plain(request)), None)
         else:
-            view, foreseen = self._view, self._deeds.foreseen.get(self._view.session_id)
-            if view.waiting is Waiting.NEEDS_APPROVAL:
-                self._deeds.foresee(view.session_id)
-            self._show(line_of(view, self._window.config, foreseen), view)
+            if self._view.waiting is Waiting.NEEDS_APPROVAL:
+                self._deeds.foresee(self._view.session_id)
+            self._show(self._deeds.line(self._view), self._view)
         self._tick()
 
     def refresh_link(self) -> None:

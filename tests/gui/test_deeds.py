@@ -14,6 +14,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtTest import QTest
 
 from payjoin_plugin.app.view import Share, foreseen_share, view_of
+from payjoin_plugin.errors import UserError
 from payjoin_plugin.gui.words import sat
 from payjoin_plugin.session.events import Closed, Failure
 from payjoin_plugin.session.receiver import Signing
@@ -84,24 +85,67 @@ def test_a_dropped_payjoin_is_broadcast_again(house: House) -> None:
     house.until(lambda: shop.line.startswith("Paid by payjoin"))
 
 
+class Slow:
+    """A network that answers when it is told to."""
+
+    def __init__(self, shop: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began: list[str] = []
+        self._refusal: str | None = None
+        self._may_answer = asyncio.Event()
+        monkeypatch.setattr(shop.sessions.originals, "broadcast", self._broadcast)
+
+    async def _broadcast(self, raw: str, _server: object) -> None:
+        self.began.append(raw)
+        await self._may_answer.wait()
+        if self._refusal is not None:
+            raise UserError(self._refusal)
+
+    def answer(self, refusal: str | None = None) -> None:
+        self._refusal = refusal
+        get_asyncio_loop().call_soon_threadsafe(self._may_answer.set)
+
+
 def test_a_second_click_broadcasts_nothing_twice(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     shop, tx = paid(house)
     drop(shop, tx)
-    may_go_on, began = asyncio.Event(), list[str]()
-
-    async def slow(raw: str, _server: object) -> None:
-        began.append(raw)
-        await may_go_on.wait()
-
-    monkeypatch.setattr(shop.sessions.originals, "broadcast", slow)
-    shop.press("Broadcast again")
-    shop.press("Broadcast again")
+    slow = Slow(shop, monkeypatch)
+    session_id = shop.session_of(shop.tab.request_list.get_current_key())
+    shop.parts.deeds.broadcast_again(session_id)
+    shop.parts.deeds.broadcast_again(session_id)
+    house.until(lambda: shop.line == "Broadcasting…" and slow.began)
+    assert shop.buttons == ["Abort payjoin", "Details"]
     house.settle(0.2)
-    assert began == [tx.serialize()]
-    get_asyncio_loop().call_soon_threadsafe(may_go_on.set)
-    house.until(lambda: not shop.parts.deeds._broadcasting)
+    assert slow.began == [tx.serialize()]
+    slow.answer()
+    house.until(lambda: shop.line == "The payjoin was dropped by the network.")
     shop.press("Broadcast again")
-    house.until(lambda: len(began) == 2)
+    house.until(lambda: len(slow.began) == 2)
+
+
+@pytest.mark.parametrize("by", ["the button", "the abort"])
+def test_a_payment_of_the_senders_is_said_to_be_broadcast_until_the_network_has_answered(
+    house: House, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, _ = waiting_for_password(house)
+    session_id = shop.session_of(shop.tab.request_list.get_current_key())
+    details, slow = open_window(shop, session_id).detail, Slow(shop, monkeypatch)
+    house.answers(press("Abort payjoin", tick=by == "the abort"))
+    shop.press("Abort payjoin")
+    if by == "the button":
+        house.until(lambda: "Broadcast it…" in shop.buttons)
+        house.answers(press("&Yes"))
+        shop.press("Broadcast it…")
+    house.until(lambda: slow.began)
+    house.until(lambda: shop.line == details.line.text() == "Broadcasting…")
+    assert shop.buttons == ["Abort payjoin", "Details"]
+    assert not details.buttons["broadcast"].isEnabled()
+    asked = house.answers(press("OK"))
+    slow.answer("the network wants a larger fee")
+    house.until(lambda: asked)
+    assert asked[0].text == "the network wants a larger fee"
+    house.until(lambda: shop.line == "Payjoin aborted. The sender's own payment was not broadcast.")
+    assert "Broadcast it…" in shop.buttons
+    assert details.buttons["broadcast"].isEnabled()
 
 
 def test_a_dropped_payjoin_is_removed_only_after_a_yes_and_frees_our_coin(house: House) -> None:
@@ -179,51 +223,33 @@ def test_the_user_may_answer_all_the_same(house: House, password: str | None) ->
     offer.answer()
 
 
-def test_a_yes_that_knew_of_no_double_spend_answers_none(house: House) -> None:
-    house.config.set_key(ASK, value=True, save=False)
-    shop = house.open("shop", 5_000_000).with_keys()
+@pytest.mark.parametrize("word", ["a Yes", "a password"])
+def test_a_word_that_knew_of_no_double_spend_answers_none(house: House, word: str) -> None:
+    by_yes = word == "a Yes"
+    button = "Answer…" if by_yes else "Unlock and answer"
+    house.config.set_key(ASK, value=by_yes, save=False)
+    shop = house.open("shop", 5_000_000, password=None if by_yes else PASSWORD).with_keys()
     session_id = shop.session_of(shop.request())
     offer = house.sender().offer(shop)
-    house.until(lambda: "Answer…" in shop.buttons)
+    house.until(lambda: button in shop.buttons)
     under_it: list[str] = []
 
-    def yes_after_a_double_spend(dialog: Any) -> None:
+    def say_it_after_a_double_spend(dialog: Any) -> None:
         spend_elsewhere(house, offer)
         house.until(lambda: shop.line.startswith("Careful"))
         under_it.append(shop.line)
-        press("&Yes")(dialog)
+        (press("&Yes") if by_yes else press("OK", password=PASSWORD))(dialog)
 
-    house.answers(yes_after_a_double_spend)
-    shop.press("Answer…")
+    house.answers(say_it_after_a_double_spend)
+    shop.press(button)
     house.until(lambda: under_it)
     house.settle(0.5)
     assert not view_of(shop.sessions, session_id).answered
     assert "Answer all the same" in shop.buttons
-    house.answers(press("&Yes"))
+    house.answers(*([press("&Yes")] if by_yes else [press("&Yes"), press("OK", password=PASSWORD)]))
     shop.press("Answer all the same")
     house.until(lambda: shop.line.startswith("Answered, but the sender's coins were spent elsewhere"))
     offer.answer()
-
-
-def test_a_password_that_knew_of_no_double_spend_answers_none(house: House) -> None:
-    shop = house.open("shop", 5_000_000, password=PASSWORD).with_keys()
-    session_id = shop.session_of(shop.request())
-    offer = house.sender().offer(shop)
-    house.until(lambda: "Unlock and answer" in shop.buttons)
-    under_it: list[str] = []
-
-    def password_after_a_double_spend(dialog: Any) -> None:
-        spend_elsewhere(house, offer)
-        house.until(lambda: shop.line.startswith("Careful"))
-        under_it.append(shop.line)
-        press("OK", password=PASSWORD)(dialog)
-
-    house.answers(password_after_a_double_spend)
-    shop.press("Unlock and answer")
-    house.until(lambda: under_it)
-    house.settle(0.5)
-    assert not view_of(shop.sessions, session_id).answered
-    assert "Answer all the same" in shop.buttons
 
 
 def test_who_is_not_asked_each_time_is_asked_only_about_the_double_spend(house: House) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from electrum.commands import Commands
 from electrum.gui.qt.plugins_dialog import PluginsDialog
-from electrum.plugin import hooks
+from electrum.plugin import Plugins, hooks
 from electrum.util import callback_mgr, get_asyncio_loop
 from PyQt6.QtCore import QEventLoop, QTimer
 from PyQt6.QtGui import QAction
@@ -94,6 +97,16 @@ def tasks() -> list[str]:
     """What of ours runs on Electrum's loop."""
     running = (task.get_coro() for task in asyncio.all_tasks(get_asyncio_loop()))
     return [str(coroutine) for coroutine in running if "payjoin_plugin" in coroutine.cr_code.co_filename]  # type: ignore[union-attr]
+
+
+def test_the_readme_lists_every_wrap_and_no_other(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    _, _, after = (Path(__file__).parents[2] / "README.md").read_text().partition("## What is changed in Electrum")
+    listed = {name.rpartition(".")[2] for name in re.findall("`([^`]+)`", after.partition("Besides these:")[0])}
+    for_good = {"is_plugin_enabler_config_key": Plugins, "add_request": Commands}
+    for name, owner in for_good.items():
+        assert "payjoin_plugin" in getattr(owner, name).__code__.co_filename, name  # `wraps` hides the module
+    assert listed - {"setconfig", "pj"} == {name.partition(".")[2] for name in wraps_on(shop)} | set(for_good)
 
 
 def test_nothing_of_ours_stays_and_all_comes_back(house: House) -> None:
