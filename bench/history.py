@@ -1,5 +1,7 @@
 """A wallet with many closed sessions: what they add to its opening, and how the sessions window is with them.
 
+Their addresses have each a payment in a block, as those of paid requests have.
+
 Each figure comes from a process of its own (bench/window.py). Electrum reads the file and we start our sessions: these
 are told apart, since the first happens with the plugin switched off too.
 """
@@ -14,7 +16,7 @@ from typing import Any
 
 from bench.ground import Ground
 from bench.table import Figure, figure
-from tests.wallet.wallets import electrum_running, make_wallet
+from tests.wallet.wallets import electrum_running, fund, make_wallet
 
 SIZES = (100, 1000, 10000)
 RUNS = 3
@@ -79,8 +81,10 @@ def make_file(folder: Path, size: int) -> Path:
     """Make a wallet file with so many completed sessions."""
     with electrum_running():
         wallet = make_wallet(folder, on_disk=True)
-        wallet.save_db()
         addresses = wallet.get_receiving_addresses()
+        for number, address in enumerate(addresses):
+            fund(wallet, 100_000 + number, address=address, label=f"paid {number}")
+        wallet.save_db()
         path = Path(wallet.storage.get_path())
     content: dict[str, Any] = json.loads(path.read_text())
     log: dict[str, Any] = json.loads(LOG.read_text())["log"]

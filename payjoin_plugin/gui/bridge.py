@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,9 @@ from ..errors import PayjoinError, TransientError, UserError
 _logger = get_logger(__name__)
 
 T = TypeVar("T")
+
+AT_WORK, AT_REST = 0.004, 0.001
+"""Seconds for which a thread computes in one go, and rests afterwards."""
 
 
 class Bridge(QObject):
@@ -98,6 +102,19 @@ class Look(Generic[T]):
             tell(found)
         if self._is_wanted and not self._is_under_way:
             self._begin()
+
+
+def at_leisure(items: Iterable[T]) -> Iterator[T]:
+    """Yield `items` on another thread than Qt's, with pauses in which Qt's own has the interpreter.
+
+    Who computes gives it away every 5 ms only, and a table calls into Python a hundred times to be painted once.
+    """
+    pause_at = time.monotonic() + AT_WORK
+    for item in items:
+        yield item
+        if time.monotonic() >= pause_at:
+            time.sleep(AT_REST)
+            pause_at = time.monotonic() + AT_WORK
 
 
 class _Bell(QObject):

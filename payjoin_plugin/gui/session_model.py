@@ -18,7 +18,7 @@ from electrum.util import format_time
 from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 
 from ..app.view import head_of, view_of
-from ..app.visible import PaidBy
+from ..app.visible import PaidBy, replaced_by
 from ..errors import UnreadableLog
 from ..session.status import Head, Stage, Status, Waiting, stage_of
 from .countdown import time_left
@@ -136,14 +136,16 @@ def _row_without_record(sessions: WalletSessions, session_id: str) -> Row:
 def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Status, bool]:
     """Return the status as the chain has it now, and whether what had paid is gone.
 
-    A log ends with what was known then. Replayed are only those that were not paid and whose address was, after all.
+    A log ends with what was known then. Replayed are only those with which the chain does not agree: not paid, and its
+    address was, after all; or paid, and nothing is there.
     """
     heights = sessions.wallet.adb.get_address_history(head.created.address).values()
     is_seen = any(height > TX_HEIGHT_LOCAL for height in heights)
     if head.status in GROUPS[Show.PAID]:
         is_gone = not is_seen and sessions.electrum.is_current()
-        if is_gone and (replaced_by := view_of(sessions, session_id).replaced_by) is not None:
-            is_gone = replaced_by[1] < head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
+        session = sessions.ledger.if_readable(session_id) if is_gone else None
+        if session is not None and (other := replaced_by(sessions.wallet, session)) is not None:
+            is_gone = other[1] < head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
         return head.status, is_gone
     if head.status in GROUPS[Show.NOT_PAID] and is_seen:
         match view_of(sessions, session_id).paid_by:

@@ -31,7 +31,7 @@ from PyQt6.QtWidgets import (
 )
 
 from ..app.view import exported, session_ids, view_of
-from .bridge import Look
+from .bridge import Look, at_leisure
 from .detail import DetailPane
 from .requests import add_session_actions
 from .session_model import Column, Row, SessionModel, Show, row_of
@@ -207,20 +207,21 @@ class SessionsWindow(QDialog):
     # Loading: the ends of each log, on another thread
 
     def _rows(self) -> list[Row]:
-        return [row_of(self._sessions, session_id) for session_id in session_ids(self._sessions)]
+        return [row_of(self._sessions, session_id) for session_id in at_leisure(session_ids(self._sessions))]
 
     def _loaded(self, rows: list[Row]) -> None:
         if sip.isdeleted(self):
             return  # closed while it was loading
         is_first, self._has_loaded = not self._has_loaded, True
+        if is_first:  # chosen while there are none yet: ten thousand are arranged once
+            show = Show.OPEN if any(row.belongs_to(Show.OPEN) for row in rows) else Show.ALL
+            self.show_box.setCurrentIndex(self.show_box.findData(show))
+            self._choose()
         self.model.put(rows)
         self._moved |= self._looked_at
         self._looked_at = set()
         self.refresh()
         if is_first:
-            show = Show.OPEN if self.model.count(Show.OPEN) else Show.ALL
-            self.show_box.setCurrentIndex(self.show_box.findData(show))
-            self._choose()
             self._select_wanted()
 
     def _not_loaded(self, sentence: str) -> None:
