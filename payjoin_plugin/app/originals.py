@@ -21,7 +21,7 @@ from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
 from ..wallet.chain import BUSY
 from ..wallet.spenders import Fate, fate_of
-from ..wallet.watching import arrived_sat, confirmations, request_paid
+from ..wallet.watching import arrived_sat, confirmations, local_payments, request_paid, requests_at
 from .ledger import now
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ DEEP = 6
 """Blocks under which a transaction is taken for final, as is the custom: what a deeper one spends is money no longer.
 Until then a reorg may undo the block, and with it the reason why a payment was not to be had any more."""
 AN_HOUR = 3600
+DOUBT = 600.0
+"""Seconds for which a payment that was seen is taken to come back: a server that was restarted knows no mempool for
+minutes."""
 LOST_AFTER = 14 * 24 * AN_HOUR
 """Seconds for which nobody knows what made a coin, after which nobody is waited for any more: nodes keep what is in no
 block for two weeks. The log has the payment for ever, should its parent come back after all."""
@@ -56,6 +59,8 @@ class Originals(Logger):
         """Txid → the outputs that pay us. To write an address costs more than all else of a look at two hundred."""
         self._spent: set[str] = set()
         """The payments (txid) whose coins are spent in a block, by the server's last word."""
+        self._doubted_at: dict[str, float] = {}
+        """Since when (seconds of this run) another payment of a session's request is here and not seen."""
         self._missed_at: dict[str, float] = {}
         """Since when (seconds of this run) the server knows nothing of what made a coin of a payment (txid)."""
 
@@ -165,15 +170,42 @@ class Originals(Logger):
 
         That is the request of the one session; another one that holds the same payment may be unpaid.
         """
+        paid = self._is_paid(kept)
+        if paid:
+            self._doubted_at.pop(kept.session_id, None)
+        return paid
+
+    def _is_paid(self, kept: KeptOriginal) -> bool:
         if (request := self._wallet.get_request(kept.request_id)) is not None:
-            # A reorg may put a payment into the block that was the newest when the request was made.
-            return request_paid(self._wallet, request, since_height=request.height - 1)
+            return request_paid(self._wallet, request, since_height=kept.since_height)
         # A deleted request's address goes to nobody else while we hold its payment. It may be of more than was asked.
         return any(
-            arrived_sat(self._wallet, txout.address) >= min(txout.value, kept.amount_sat or txout.value)
+            arrived_sat(self._wallet, txout.address, since_height=kept.since_height or 0)
+            >= min(txout.value, kept.amount_sat or txout.value)
             for txout in self._payments_to_us(kept)
             if kept.address in (None, txout.address)
         )
+
+    def is_in_doubt(self, kept: KeptOriginal) -> bool:
+        """Tell whether what pays its request otherwise was dropped a while ago only, and may be seen again."""
+        coins = {txin.prevout for txin in self._transaction(kept).inputs()}
+        dropped = local_payments(self._wallet, kept.address) if kept.address else []
+        if all(not coins.isdisjoint(txin.prevout for txin in tx.inputs()) for tx in dropped):
+            self._doubted_at.pop(kept.session_id, None)
+            return False
+        first_look = self._doubted_at.setdefault(kept.session_id, time.monotonic())
+        return time.monotonic() - first_look < DOUBT
+
+    def is_ours(self, kept: KeptOriginal) -> bool:
+        """Tell whether a kept payment pays the wallet still: an imported address can be deleted."""
+        paid = {kept.address} if kept.address else {txout.address for txout in self._payments_to_us(kept)}
+        return any(self._wallet.is_mine(address) for address in paid)
+
+    def is_in_the_way(self, kept: KeptOriginal) -> bool:
+        """Tell whether somebody else may pay at its address by now: Electrum without us gives it out again."""
+        others = requests_at(self._wallet, kept.address) - {kept.request_id} if kept.address else set()
+        requests = [self._wallet.get_request(request_id) for request_id in others]
+        return any(request is not None and not request.has_expired() for request in requests)
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
         """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""
@@ -230,8 +262,11 @@ class Originals(Logger):
         """Undo `hand_over`, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.
 
         Without its log a payment is shown nowhere but in Electrum's history, so there it stays. So does one whose
-        output was spent meanwhile.
+        output was spent meanwhile. One that the user removed from there is wanted no more.
         """
+        for kept in self.kept().values():
+            if kept.handed_over and self._wallet.db.get_transaction(kept.txid) is None:
+                self._store.kept.mark_aborted(kept.txid, kept.session_id)
         back = {one.txid: one for one in self.kept().values() if one.handed_over and is_readable(one.session_id)}
         labels = self._wallet.get_all_labels() if back else {}
         for txid, kept in back.items():

@@ -173,8 +173,8 @@ class WalletSessions(Logger):
         the request is paid, should that payment vanish: who tidies up still wants to be paid.
         """
         self.store.forget_request(request_id)
-        if not request_paid(self.wallet, self.wallet.get_request(request_id)):
-            self.store.kept.mark_request_deleted(request_id)
+        is_paid = request_paid(self.wallet, self.wallet.get_request(request_id))
+        self.store.kept.mark_request_deleted(request_id, paid=is_paid)
         session_id = self.store.session_of_request(request_id)
         with self.store.lock:
             if session_id is None or not self.ledger.is_unclosed(session_id):
@@ -212,6 +212,7 @@ class WalletSessions(Logger):
         self.store.drop_waiting(created.request_id)
         self.ledger.create(session_id, created)
         get_asyncio_loop().call_soon_threadsafe(self._run, session_id)
+        get_asyncio_loop().call_soon_threadsafe(self.changed)
 
     async def offer_late(self) -> None:
         """Give the requests that waited for it their session, now that the cause may have gone."""

@@ -118,7 +118,7 @@ class Settling(Logger):
         """
         session = self._ledger.if_readable(session_id)
         original = held_original(session.state) if session is not None else None
-        payment = self._originals.of_session(session_id) if session is None else _in_log(session)
+        payment = self._originals.of_session(session_id) or (None if session is None else _in_log(session))
         if payment is None:
             self._ledger.session(session_id)  # which says why nobody knows, where that is so
             raise UserError("session_id: " + _("session {} holds no original payment").format(session_id))
@@ -168,6 +168,8 @@ class Settling(Logger):
         return server
 
     def _check_unpaid(self, payment: KeptOriginal) -> None:
+        if not self._originals.is_ours(payment):
+            raise UserError(_("it pays no address of this wallet any more"))
         if self._originals.is_paid(payment):
             raise UserError(_("the request is paid already; broadcasting it could charge the sender twice"))
 
@@ -275,7 +277,7 @@ class Settling(Logger):
             self._hear(session, fate)
         if not self._is_due(kept, session, due_at) or kept.txid in [tx.txid for tx in fate.spenders]:
             return True
-        if fate.spenders:
+        if fate.spenders or self._originals.is_in_doubt(kept):
             return False
         await self._originals.save()
         if (server := await self._settled()) is None:  # with the news that come the request may be paid
@@ -309,7 +311,9 @@ class Settling(Logger):
     def _is_wanted(self, kept: KeptOriginal) -> bool:
         """Tell whether a payment may go out by itself; the user may have ended its session since it was read."""
         still = self._originals.still(kept)
-        return self._settings.broadcast_original_by_itself and still is not None and not still.aborted
+        if not self._settings.broadcast_original_by_itself or still is None or still.aborted:
+            return False
+        return self._originals.is_ours(still) and not self._originals.is_in_the_way(still)
 
 
 def _in_log(session: ReceiverSession) -> KeptOriginal | None:

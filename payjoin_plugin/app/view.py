@@ -147,7 +147,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=(refusal := _refusal(sessions, session_id)) or _trouble(runner),
+        trouble=(refusal := _refusal(sessions, session_id)) or _trouble(sessions, runner),
         refused=refusal is not None,
         request_id=created.request_id,
         declined=sessions.store.is_declined(created.request_id),
@@ -289,7 +289,9 @@ def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
     return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
 
 
-def _trouble(runner: Runner | None) -> str | None:
+def _trouble(sessions: WalletSessions, runner: Runner | None) -> str | None:
+    if sessions.wallet.network is None:
+        return _("Electrum is offline.")
     match runner.trouble if runner is not None else None:
         case None:
             return None

@@ -15,8 +15,7 @@ from ..bip78.recognise import spends_any
 from ..session.events import Fallback, Success, Unrecognized
 from ..session.outcome import Seen, outcome_of
 from ..session.receiver import OpenState, SessionClosed, committed_contribution, created_of, held_original, open_state
-from ..session.status import details_of
-from ..wallet.watching import request_paid, seen_for
+from ..wallet.watching import net_sat, request_paid, seen_for
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -62,17 +61,11 @@ def replaced_by(wallet: Abstract_Wallet, session: ReceiverSession) -> tuple[str,
     As Electrum's own bump of a payjoin does, once the sender has signed it too. And what it pays, net of a coin of ours
     in it (satoshis): it may be less than was asked.
     """
-    original, committed = held_original(session.state), committed_contribution(session.state)
-    if original is None:
+    if (original := held_original(session.state)) is None:
         return None
     for seen in seen_of(wallet, session):
-        if not spends_any(seen.raw, original.outpoints):
-            continue
-        net_sat = sum(out.value for out in Transaction(seen.raw).outputs() if wallet.is_mine(out.address))
-        if committed is not None and spends_any(seen.raw, committed.outpoints):
-            net_sat -= details_of(session.state).contributed_sat or 0
-        if net_sat > 0:
-            return seen.txid, net_sat
+        if spends_any(seen.raw, original.outpoints) and (came_sat := net_sat(wallet, Transaction(seen.raw))) > 0:
+            return seen.txid, came_sat
     return None
 
 

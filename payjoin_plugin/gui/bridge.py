@@ -146,6 +146,7 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, OSError):
         return _("The wallet file cannot be saved: {}").format(error.strerror or text)
     argument, _colon, said = text.partition(": ")
-    if not isinstance(error, UserError) or not said or not argument.isidentifier():
-        return text
-    return said[0].upper() + said[1:]
+    if isinstance(error, UserError):
+        text = said if said and argument.isidentifier() else text
+        return text[:1].upper() + text[1:]
+    return text

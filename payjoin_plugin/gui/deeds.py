@@ -12,6 +12,7 @@ from PyQt6.QtCore import QObject
 from ..app.view import Share, View, foreseen_share, view_of
 from ..session.status import Status
 from .abort import AbortDialog
+from .labels import one_line
 from .words import Act, Line, fee_words, line_of, sat, short_txid, why_no_abort
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Deeds(QObject):
 
     def line(self, view: View) -> Line:
         """Return a session's status line; a pressed button says what it does until that is done."""
-        if self.is_broadcasting(view.session_id):
+        if self.is_broadcasting(view.session_id) and view.paid_by is None:
             return Line(_("Broadcasting…"))
         return line_of(view, self._window.config, self.foreseen.get(view.session_id))
 
@@ -84,6 +85,9 @@ class Deeds(QObject):
             self._window.config,
             abort=partial(self._abort, session_id=session_id),
         )
+        request = self._sessions.wallet.get_request(view_of(self._sessions, session_id).request_id)
+        if name := one_line(request.get_message() if request is not None else "", 30):
+            dialog.setWindowTitle(f"{dialog.windowTitle()} · {name}")  # a menu may be of another row than one thinks
         self._aborting.append(dialog)
         try:
             self.questions.run(dialog)
@@ -176,11 +180,17 @@ class Deeds(QObject):
         self._broadcast(session_id, partial(self._sessions.settling.broadcast_payjoin, session_id, tx.serialize()))
 
     def remove(self, session_id: str) -> None:
-        """Remove a payjoin that the network dropped from the history."""
-        txid = view_of(self._sessions, session_id).payjoin_txid
+        """Remove a payjoin that the network dropped from the history, as Electrum does: with what spends it."""
+        txid, adb = view_of(self._sessions, session_id).payjoin_txid, self._sessions.wallet.adb
+        children = len(adb.get_depending_transactions(txid)) if txid else 0
         question = _("Remove the dropped transaction from your history? The request counts as unpaid again.")
+        if children:
+            question += " " + _("{} other transactions that spend it go too.").format(children)
         if txid and self.questions.ask(self._window, question, _("Remove transaction")):
-            self._sessions.wallet.adb.remove_transaction(txid)
+            if not adb.get_tx_height(txid).is_local_like():  # it came back under the question
+                self._window.show_error(_("The payjoin is in the network again, and was not removed."))
+                return
+            adb.remove_transaction(txid)
             self._sessions.wallet.save_db()
             self._window.need_update.set()
             self._changed()

@@ -32,6 +32,8 @@ class DetailPane(QWidget):
         super().__init__()
         self._window, self._sessions, self._deeds = window, sessions, deeds
         self.session_id: str | None = None
+        self._further: dict[str, Act] = {}
+        """What the buttons of that name do."""
         self.title = LineLabel()
         font = self.title.font()
         font.setBold(True)
@@ -52,6 +54,7 @@ class DetailPane(QWidget):
                 ("show", _("Show transaction")),
                 ("copy", _("Copy link")),
                 ("first", ""),
+                ("second", ""),
             )
         ):
             button = self.buttons[name] = QPushButton(words)
@@ -138,10 +141,11 @@ class DetailPane(QWidget):
         self.buttons["copy"].setEnabled(view.offers)
         self.buttons["copy"].setToolTip("" if view.offers else _("Its link no longer offers payjoin."))
         common = (Act.BROADCAST, Act.SHOW, Act.NEW_REQUEST)
-        self._first = next((act for act in acts if act not in common), None)
-        self.buttons["first"].setVisible(self._first is not None)
-        if self._first is not None:
-            self.buttons["first"].setText(act_words(self._first))
+        self._further = dict(zip(("first", "second"), (act for act in acts if act not in common), strict=False))
+        for name in ("first", "second"):
+            self.buttons[name].setVisible(name in self._further)
+            if name in self._further:
+                self.buttons[name].setText(act_words(self._further[name]))
 
     def _pressed(self, name: str, *_clicked: object) -> None:
         if self.session_id is None:
@@ -149,9 +153,9 @@ class DetailPane(QWidget):
         if name == "copy":
             self._deeds.copy_link(view_of(self._sessions, self.session_id))
             return
-        act = {"abort": Act.ABORT, "broadcast": Act.BROADCAST, "show": Act.SHOW}.get(name, self._first)
-        if act is not None:
-            self._deeds.do(act, self.session_id)
+        acts = {"abort": Act.ABORT, "broadcast": Act.BROADCAST, "show": Act.SHOW, **self._further}
+        if name in acts:
+            self._deeds.do(acts[name], self.session_id)
 
 
 def _clock(at: int) -> str:

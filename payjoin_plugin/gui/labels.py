@@ -12,6 +12,9 @@ from PyQt6.QtCore import QSize, Qt
 from PyQt6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 from PyQt6.QtWidgets import QLabel, QSizePolicy
 
+NO_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Unicode's marks that embed, override and isolate a direction of writing, to be left out."""
+
 UNWRAPPED = 150
 """Characters in a tooltip that need no wrapping."""
 
@@ -24,8 +27,11 @@ def plain_tooltip(text: str) -> str:
 
 
 def one_line(text: str, most: int) -> str:
-    """Return a text of any length and number of lines as one line of at most that many characters."""
-    line = " ".join(text.split())
+    """Return a text of any length and number of lines as one line of at most that many characters.
+
+    Without what would turn the direction of what stands beside it, such as an amount.
+    """
+    line = " ".join(text.translate(NO_TURNS).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

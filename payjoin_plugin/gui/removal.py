@@ -35,20 +35,24 @@ class Removal:
         self._wraps.remove()
 
     def _uninstall(self, original: Callable[[PluginsDialog, str], None], dialog: PluginsDialog, name: str) -> None:
-        stake = AtStake(0, 0, 0)
-        if name == self._plugin.name:
-            with own_fault("the removal"):
-                stake = self._plugin.at_stake()
-        if stake.sessions or stake.payments:
-            warning = RemovalDialog(dialog, stake, self._plugin.config)
-            if not self._questions.run(warning):
+        said, stake = None, self._stake(name)
+        while stake != said and (stake.sessions or stake.payments):  # a payment may come under the question
+            if not self._questions.run(RemovalDialog(dialog, stake, self._plugin.config)):
                 return
+            said, stake = stake, self._stake(name)
         # Electrum has a question of its own: nothing is ended before that was answered, too.
         self._plugin.ends_sessions = stake.sessions > 0
         try:
             original(dialog, name)
         finally:
             self._plugin.ends_sessions = False
+
+    def _stake(self, name: str) -> AtStake:
+        stake = AtStake(0, 0, 0)
+        if name == self._plugin.name:
+            with own_fault("the removal"):
+                stake = self._plugin.at_stake()
+        return stake
 
 
 class RemovalDialog(WindowModalDialog):

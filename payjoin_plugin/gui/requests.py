@@ -138,11 +138,12 @@ class RequestMarks(QObject):
             )
         if held.keys() & self._sessions.double_spends.seen:
             said += " " + _("The sender's coins were spent elsewhere: it may never be mined.")
-        return (
-            said
-            + "\n\n"
-            + _("Deleting ends the payjoin. The payment can still be broadcast from Wallet, Payjoin sessions. Delete?")
-        )
+        ends = _("Deleting ends the payjoin. The payment can still be broadcast from Wallet, Payjoin sessions. Delete?")
+        if len(held) > 1:
+            ends = _(
+                "Deleting ends the payjoins. The payments can still be broadcast from Wallet, Payjoin sessions. Delete?"
+            )
+        return said + "\n\n" + ends
 
 
 def add_session_actions(menu: QMenu, view: View, deeds: Deeds) -> None:

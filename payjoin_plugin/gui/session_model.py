@@ -139,15 +139,16 @@ def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Statu
     A log ends with what was known then. Replayed are only those with which the chain does not agree: not paid, and its
     address was, after all; or paid, and nothing is there.
     """
-    heights = sessions.wallet.adb.get_address_history(head.created.address).values()
-    is_seen = any(height > TX_HEIGHT_LOCAL for height in heights)
+    received, _sent = sessions.wallet.adb.get_addr_io(head.created.address)
+    seen_sat = sum(value for height, _, value, _ in received.values() if height > TX_HEIGHT_LOCAL)
     if head.status in GROUPS[Show.PAID]:
-        is_gone = not is_seen and sessions.electrum.is_current()
+        least_sat = head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
+        is_gone = seen_sat < least_sat and sessions.electrum.is_current()
         session = sessions.ledger.if_readable(session_id) if is_gone else None
         if session is not None and (other := replaced_by(sessions.wallet, session)) is not None:
-            is_gone = other[1] < head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
+            is_gone = other[1] < least_sat
         return head.status, is_gone
-    if head.status in GROUPS[Show.NOT_PAID] and is_seen:
+    if head.status in GROUPS[Show.NOT_PAID] and seen_sat:
         match view_of(sessions, session_id).paid_by:
             case PaidBy.PAYJOIN:
                 return Status.COMPLETED, False

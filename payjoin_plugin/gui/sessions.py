@@ -75,7 +75,7 @@ class SessionsWindow(QDialog):
         """Those that were looked at since all were loaded: what is being loaded again may be older than that."""
         self._all = Look(bridge, self._rows, self._loaded, self._not_loaded)
         self._was_current = sessions.electrum.is_current()
-        self._has_loaded = False
+        self._has_loaded = self._has_chosen = False
 
         self.show_box = QComboBox()
         for show, words in (
@@ -103,17 +103,20 @@ class SessionsWindow(QDialog):
         self.empty.setMargin(40)
         self._lay_out()
 
+        self.show_box.activated.connect(self._note_choice)
         self.show_box.currentIndexChanged.connect(self._choose)
         self.search.textChanged.connect(self._choose)
         self.export.clicked.connect(self._export)
         self._clock = QTimer(self)
         self._clock.timeout.connect(self._minute_passed)
         self._clock.start(MINUTE)
+        self.detail.title.say(_("Loading…"))
         self._all.want()
 
     def show_session(self, session_id: str | None) -> None:
         """Open, raise, and select a session."""
         self._wanted = session_id
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.show()
         self.raise_()
         self.activateWindow()
@@ -213,7 +216,7 @@ class SessionsWindow(QDialog):
         if sip.isdeleted(self):
             return  # closed while it was loading
         is_first, self._has_loaded = not self._has_loaded, True
-        if is_first:  # chosen while there are none yet: ten thousand are arranged once
+        if is_first and not self._has_chosen:  # while there are none yet: ten thousand are arranged once
             show = Show.OPEN if any(row.belongs_to(Show.OPEN) for row in rows) else Show.ALL
             self.show_box.setCurrentIndex(self.show_box.findData(show))
             self._choose()
@@ -222,6 +225,7 @@ class SessionsWindow(QDialog):
         self._looked_at = set()
         self.refresh()
         if is_first:
+            self.detail.clear()
             self._select_wanted()
 
     def _not_loaded(self, sentence: str) -> None:
@@ -245,6 +249,9 @@ class SessionsWindow(QDialog):
         return f"{unreadable} {left} {what}"
 
     # Choosing
+
+    def _note_choice(self) -> None:
+        self._has_chosen = True
 
     def _choose(self) -> None:
         self.model.choose(self.show_box.currentData(), self.search.text())
@@ -271,11 +278,12 @@ class SessionsWindow(QDialog):
         self.table.scrollTo(index)
 
     def _keep_selection(self) -> None:
-        """Select the session in the detail pane again: a reset of the model forgets it."""
-        session_id = self.detail.session_id
+        """Select the session in the detail pane again, and show the same rows: a reset of the model forgets it."""
+        session_id, scrolled = self.detail.session_id, self.table.verticalScrollBar().value()
         number = self.model.row_number(session_id) if session_id is not None else None
         if number is not None and self.table.currentIndex().row() != number:
             self._select(number)
+            self.table.verticalScrollBar().setValue(scrolled)
 
     def _selected(self) -> None:
         session_id = self.model.session_at(self.table.currentIndex().row())
@@ -284,7 +292,8 @@ class SessionsWindow(QDialog):
         self.export.setEnabled(self.detail.session_id is not None)
 
     def _menu(self, place: QPoint) -> None:
-        session_id = self.model.session_at(self.table.indexAt(place).row())
+        # Of the selected row, which a click makes this one: by the keyboard Qt names a place that is a row too low.
+        session_id = self.model.session_at(self.table.currentIndex().row())
         if session_id is None:
             return
         menu = QMenu(self.table)
@@ -313,6 +322,7 @@ class SessionsWindow(QDialog):
         box.addLayout(Buttons(CancelButton(dialog), OkButton(dialog, _("Save…"))))
         if not self._deeds.questions.run(dialog):
             return
+        with_details = tick.isChecked()
         file_name = getSaveFileName(
             parent=self,
             title=_("Export"),
@@ -320,8 +330,8 @@ class SessionsWindow(QDialog):
             filter="*.json",
             config=self._window.config,
         )
-        if file_name:
-            self.save(Path(file_name), session_id, with_details=tick.isChecked())
+        if file_name and not sip.isdeleted(self):  # the window may be gone meanwhile, and Electrum with it
+            self.save(Path(file_name), session_id, with_details=with_details)
 
     def save(self, file: Path, session_id: str, *, with_details: bool) -> None:
         """Write a session into a file."""

@@ -83,7 +83,8 @@ def line_of(view: View, config: SimpleConfig, foreseen: Share | None = None) -> 
         case Status.COMPLETED if view.payjoin_kept:
             return Line(_("The payjoin was dropped by the network."), (Act.BROADCAST_AGAIN, Act.REMOVE))
         case Status.COMPLETED:
-            return Line(_("The payjoin was dropped by the network, and removed here. The address can still be paid."))
+            text = _("The payjoin was dropped by the network, and removed here. The address can still be paid.")
+            return Line(text, _to_broadcast(view))
         case Status.PAID_WITHOUT_PAYJOIN:
             return _paid_without_payjoin(view, config)
         case Status.FAILED:

@@ -22,7 +22,7 @@ class Seen:
     raw: bytes = field(repr=False)
     confirmed: bool
     pays_request: bool
-    """It has an output to the request's address."""
+    """It has an output to the request's address, and is not out of our own coins alone."""
 
 
 def is_conflict(state: OpenState, raw: bytes) -> bool:

@@ -1,7 +1,8 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
     payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
-    HOLD              = "session_id", "request_id", "address", "amount_sat", "label", "at", "aborted"
+    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at", "aborted",
+                        "deleted_paid"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
 in "also", each with its own mark of an abort.
@@ -41,9 +42,14 @@ class KeptOriginal:
     """The request's, which the payment pays; it may pay others too. None: nobody wrote it down."""
     amount_sat: int | None = None
     """What the request asks for, in satoshis; the payment may be of more. None: nobody wrote it down."""
+    since_height: int | None = None
+    """Blocks up to this height have nothing for the request, whatever a reorg put into them. None: nobody wrote it
+    down."""
     aborted: bool = False
     """The user ended its session, or deleted its request: it is never broadcast by itself for this one, even when its
     log is gone."""
+    deleted_paid: bool = False
+    """Its request was paid when the user deleted it, and we saw to that."""
     handed_over: bool = False
     """It became a local transaction of Electrum's when the plugin was taken out."""
     named: str = ""
@@ -67,6 +73,7 @@ class KeptOriginals:
         request_id: str,
         address: str,
         amount_sat: int,
+        since_height: int,
         label: str,
         at: int,
     ) -> None:
@@ -80,6 +87,7 @@ class KeptOriginals:
                 "request_id": request_id,
                 "address": address,
                 "amount_sat": amount_sat,
+                "since_height": since_height,
                 "label": label,
                 "at": at,
             }
@@ -114,13 +122,16 @@ class KeptOriginals:
                 if hold.get("session_id") == session_id:
                     self._mark(hold, aborted=True)
 
-    def mark_request_deleted(self, request_id: str) -> None:
-        """Remember that the user wants no more of a request: for it no payment goes out by itself."""
+    def mark_request_deleted(self, request_id: str, *, paid: bool) -> None:
+        """Remember that the user wants no more of a request: for it no payment goes out by itself.
+
+        One that was paid is wanted all the same, should what paid it vanish.
+        """
         with self._wallet.db.lock:
             for entry in self._entries().values():
                 for hold in _holds(entry):
                     if hold.get("request_id") == request_id:
-                        self._mark(hold, aborted=True)
+                        self._mark(hold, **({"deleted_paid": True} if paid else {"aborted": True}))
 
     def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
         """Remember whether a payment is a local transaction of Electrum's by our doing, and its name."""
@@ -181,7 +192,9 @@ def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOrigina
         **values,  # type: ignore[arg-type]  # of the right kinds, as was seen
         address=address if isinstance(address := hold.get("address"), str) else None,
         amount_sat=amount_sat if isinstance(amount_sat := hold.get("amount_sat"), int) else None,
+        since_height=height if isinstance(height := hold.get("since_height"), int) else None,
         aborted=hold.get("aborted") is True,
+        deleted_paid=hold.get("deleted_paid") is True,
         handed_over=entry.get("handed_over") is True,
         named=named if isinstance(named := entry.get("named"), str) else "",
         vanished_at=since if isinstance(since := entry.get("vanished_at"), int) else None,

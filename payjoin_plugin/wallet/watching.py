@@ -1,7 +1,8 @@
 """What the wallet sees on the chain, and when that changes.
 
-A transaction counts once it is in the mempool or in a block. Local ones count for nothing here, though Electrum's own
-sums and statuses take them for payments.
+A transaction counts once it is in the mempool or in a block. Local ones count for nothing here, and neither do those
+that spend only coins of ours, such as a change that came back to a request's address: Electrum's own sums and statuses
+take both for payments.
 """
 
 from __future__ import annotations
@@ -131,14 +132,38 @@ def request_paid(wallet: Abstract_Wallet, request: Request, *, since_height: int
     return arrived > 0 and arrived >= (amount_sat or 0)
 
 
+def height_before(wallet: Abstract_Wallet, request: Request) -> int:
+    """Return the height up to which blocks have nothing for a request, whatever a reorg moves from now on.
+
+    The newest block when it was made may yet be another one, with a payment in it. Where it has one already, to an
+    address that was in use, that was for something else. May be called under the wallet's `db.lock`.
+    """
+    address, height = request.get_address(), int(request.height)
+    if address is None:
+        return height
+    _, scripthash = script_of(address)
+    came = {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}
+    mined = [wallet.db.get_verified_tx(txid) for txid in came]
+    # Electrum's `height()` wants to know the depth too, which takes another lock.
+    return height if any(one is not None and one._height == height for one in mined) else height - 1  # noqa: SLF001
+
+
 def arrived_sat(wallet: Abstract_Wallet, address: str, *, since_height: int = 0) -> int:
     """Return the satoshis that mempool and blocks brought to `address`, whoever they were."""
     _, scripthash = script_of(address)
     return sum(
         value
         for prevout, value in wallet.db.get_prevouts_by_scripthash(scripthash)
-        if _is_visible(wallet, prevout.txid.hex(), since_height)
+        if _is_visible(wallet, prevout.txid.hex(), since_height) and not _is_our_own(wallet, prevout.txid.hex())
     )
+
+
+def local_payments(wallet: Abstract_Wallet, address: str) -> list[Transaction]:
+    """Return the transactions of others to `address` that the wallet has and does not see: they were dropped."""
+    _, scripthash = script_of(address)
+    came = {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}
+    local = [txid for txid in came if confirmations(wallet, txid) is None and not _is_our_own(wallet, txid)]
+    return [tx for txid in local if (tx := wallet.db.get_transaction(txid)) is not None]
 
 
 def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
@@ -158,27 +183,36 @@ def received_sat(
 ) -> int:
     """Return the satoshis that mempool and blocks brought to `address`, less our own coins (`txid:n`) among them.
 
-    Ours in a transaction beside somebody else's came back to us at one address: the only one of ours that it pays; of
-    several the one that `came_back_to(transaction, coins)` names, and where nobody knows, as in a copy of the wallet
-    that gave them, the one that got most. Blocks up to `since_height` are older than the request (its `height`) and
-    left out, as Electrum does.
+    Ours in a transaction beside somebody else's came back to us as change (Electrum's own bump may add a coin, and
+    that), and at one address: the only one of ours that it pays; of several the one that
+    `came_back_to(transaction, coins)` names, and where nobody knows, as in a copy of the wallet that gave them, the one
+    that got most. Blocks up to `since_height` are older than the request (its `height`) and left out, as Electrum does.
     """
     _, scripthash = script_of(address)
     received = 0
     for txid in {prevout.txid.hex() for prevout, _ in wallet.db.get_prevouts_by_scripthash(scripthash)}:
         tx: Any = wallet.db.get_transaction(txid)
-        if tx is None or not _is_visible(wallet, txid, since_height):
+        if tx is None or not _is_visible(wallet, txid, since_height) or _is_our_own(wallet, txid):
             continue
         mine = [txout for txout in tx.outputs() if txout.address == address or wallet.is_mine(txout.address)]
         received += sum(txout.value for txout in mine if txout.address == address)
         ours = {txin.prevout.to_str(): value for txin in tx.inputs() if (value := _own_value_sat(wallet, txin.prevout))}
-        if not 0 < len(ours) < len(tx.inputs()):
+        if not ours:
             continue
-        home: str = max(mine, key=lambda txout: txout.value).address
-        if len({txout.address for txout in mine}) > 1:
+        change = {txout.address for txout in mine if txout.address != address and wallet.is_change(txout.address)}
+        homes = [txout for txout in mine if txout.address not in change]
+        home: str = max(homes, key=lambda txout: txout.value).address
+        if len({txout.address for txout in homes}) > 1:
             home = came_back_to(tx, frozenset(ours)) or home
-        received -= sum(ours.values()) if home == address else 0
+        if home == address:
+            received -= sum(ours.values()) - sum(txout.value for txout in mine if txout.address in change)
     return received
+
+
+def net_sat(wallet: Abstract_Wallet, tx: Transaction) -> int:
+    """Return what a transaction brings to this wallet in all, less the coins of ours that it spends (satoshis)."""
+    brought = sum(int(txout.value) for txout in tx.outputs() if wallet.is_mine(txout.address))
+    return brought - sum(_own_value_sat(wallet, txin.prevout) or 0 for txin in tx.inputs())
 
 
 def confirmations(wallet: Abstract_Wallet, txid: str) -> int | None:
@@ -195,7 +229,7 @@ def _seen(wallet: Abstract_Wallet, txid: str, script: bytes, since_height: int) 
         txid=txid,
         raw=bytes.fromhex(tx.serialize()),
         confirmed=wallet.adb.get_tx_height(txid).height() > 0,
-        pays_request=any(txout.scriptpubkey == script for txout in tx.outputs()),
+        pays_request=any(txout.scriptpubkey == script for txout in tx.outputs()) and not _is_our_own(wallet, txid),
     )
 
 
@@ -204,6 +238,12 @@ def _own_value_sat(wallet: Abstract_Wallet, prevout: TxOutpoint) -> int | None:
     tx: Any = wallet.db.get_transaction(prevout.txid.hex())
     txout = tx.outputs()[prevout.out_idx] if tx is not None else None
     return int(txout.value) if txout is not None and wallet.is_mine(txout.address) else None
+
+
+def _is_our_own(wallet: Abstract_Wallet, txid: str) -> bool:
+    """Tell whether a transaction spends nobody else's coins."""
+    tx: Any = wallet.db.get_transaction(txid)
+    return tx is not None and all(_own_value_sat(wallet, txin.prevout) is not None for txin in tx.inputs())
 
 
 def _is_visible(wallet: Abstract_Wallet, txid: str, since_height: int) -> bool:

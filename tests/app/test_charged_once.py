@@ -11,7 +11,7 @@ from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
-from payjoin_plugin.app import settling
+from payjoin_plugin.app import originals, settling
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.bip78.parameters import Parameters
@@ -23,7 +23,7 @@ from tests.app.test_settling import SOON, hold, kept, unchecked
 from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
 from tests.wallet.servers import Server
-from tests.wallet.wallets import see_confirmed, transaction
+from tests.wallet.wallets import reopen, see_confirmed, transaction
 
 HOUR = 3600
 
@@ -121,6 +121,40 @@ def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was
             await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
             await a_while(merchant)
             assert merchant.network.broadcast == []
+
+    run()
+
+
+@pytest.mark.parametrize("log", ["is there", "is gone"])
+def test_the_request_was_deleted_while_the_plugin_was_not_there(
+    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _sender, paying = await hold(merchant)
+            await merchant.sessions.store.flush()
+            alone = reopen(merchant.wallet)
+            alone.delete_request(merchant.row(session_id)["request_id"])
+            if log == "is gone":
+                alone.db.prune_uninstalled_plugin_data(set())
+            alone.save_db()
+            merchant.sessions.store.close()
+            await merchant.close()
+            again = Merchant(merchant.shop, reopen(alone))
+            await again.open()
+            assert len(kept(again)) == 1
+            if log == "is there":
+                assert again.row(session_id)["status"] == "aborted"
+            await a_while(again)
+            set_ahead(2 * HOUR)
+            await a_while(again)
+            assert again.network.broadcast == []
+            assert await again.sessions.broadcast_original(session_id), "by hand it can be had"
+            await again.close()
+            paying.cancel()
 
     run()
 
@@ -259,6 +293,26 @@ async def test_a_dropped_payjoin_is_not_broadcast_again_where_its_deleted_reques
         assert merchant.network.broadcast == []
 
 
+def test_what_had_paid_is_unseen_for_a_moment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ahead = wall_clock(monkeypatch)
+    monkeypatch.setattr(originals, "DOUBT", 600.0)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender, other, paying = await hold_paid_otherwise(merchant)
+            set_ahead(2 * HOUR)
+            vanish(merchant, session_id, other)
+            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+            await asyncio.sleep(1)
+            assert merchant.network.broadcast == []
+            monkeypatch.setattr(originals, "DOUBT", 0.0)  # time has passed
+            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+            paying.cancel()
+
+    run()
+
+
 # The clock
 
 
@@ -369,6 +423,7 @@ async def test_a_look_at_many_kept_payments_reads_them_once(tmp_path: Path) -> N
                 request_id=request_id,
                 address=address,
                 amount_sat=AMOUNT,
+                since_height=0,
                 label="",
                 at=0,
             )

@@ -57,6 +57,22 @@ async def test_what_has_its_session_still_is_taken_back(tmp_path: Path) -> None:
 
 
 @on_electrums_loop
+async def test_what_the_user_removed_meanwhile_goes_out_no_more(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.adb.remove_transaction(txid)
+        merchant.wallet.save_db()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        await again.until(lambda: not again.sessions.settling.tasks)
+        assert again.network.broadcast == []
+        (kept,) = again.sessions.store.kept.all()
+        assert kept.aborted
+        assert await again.sessions.broadcast_original(kept.session_id) == txid
+        await again.close()
+
+
+@on_electrums_loop
 async def test_what_lost_its_session_stays_where_it_can_be_broadcast(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
         merchant.sessions.originals.take_back(lambda _session_id: False)

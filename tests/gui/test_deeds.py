@@ -24,7 +24,7 @@ from tests.gui.house import House, Offer, Resident, press
 from tests.gui.test_abort import waiting_for_password
 from tests.gui.test_requests import menu_of
 from tests.gui.test_sessions_window import open_window
-from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool
+from tests.wallet.wallets import PASSWORD, pay, run, see_in_mempool, transaction
 
 ASK = "plugins.payjoin.ask_before_contributing"
 
@@ -142,7 +142,7 @@ def test_a_payment_of_the_senders_is_said_to_be_broadcast_until_the_network_has_
     asked = house.answers(press("OK"))
     slow.answer("the network wants a larger fee")
     house.until(lambda: asked)
-    assert asked[0].text == "the network wants a larger fee"
+    assert asked[0].text == "The network wants a larger fee"
     house.until(lambda: shop.line == "Payjoin aborted. The sender's own payment was not broadcast.")
     assert "Broadcast it…" in shop.buttons
     assert details.buttons["broadcast"].isEnabled()
@@ -160,7 +160,36 @@ def test_a_dropped_payjoin_is_removed_only_after_a_yes_and_frees_our_coin(house:
     assert shop.wallet.adb.get_transaction(tx.txid()) is None
     assert [coin.value_sats() for coin in shop.wallet.get_spendable_coins(confirmed_only=True)] == [5_000_000]
     house.until(lambda: shop.line.startswith("The payjoin was dropped by the network, and removed here."))
-    assert shop.buttons == ["Abort payjoin", "Details"]
+    assert shop.buttons == ["Abort payjoin", "Details", "Broadcast it…"]
+
+
+def test_a_dropped_payjoin_can_be_removed_from_the_window_too(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    window = open_window(shop, shop.session_of(shop.tab.request_list.get_current_key()))
+    shown_buttons = [button.text() for button in window.detail.buttons.values() if not button.isHidden()]
+    assert shown_buttons[-2:] == ["Broadcast again", "Remove it"]
+    house.answers(press("&Yes"))
+    window.detail.buttons["second"].click()
+    assert shop.wallet.adb.get_transaction(tx.txid()) is None
+
+
+def test_a_payjoin_that_came_back_under_the_question_is_not_removed(house: House) -> None:
+    shop, tx = paid(house)
+    drop(shop, tx)
+    spend = transaction([f"{tx.txid()}:0", f"{tx.txid()}:1"], [(shop.wallet.get_receiving_addresses()[1], 5_000)])
+    shop.wallet.adb.verify_txins = None  # made-up signatures
+    shop.wallet.adb.add_transaction(spend)
+
+    def yes_after_it_came_back(dialog: Any) -> None:
+        see_in_mempool(shop.wallet, tx)
+        press("&Yes")(dialog)
+
+    asked = house.answers(yes_after_it_came_back, press("OK"))
+    shop.press("Remove it")
+    assert asked[0].text.endswith("1 other transactions that spend it go too.")
+    assert asked[1].text == "The payjoin is in the network again, and was not removed."
+    assert shop.wallet.adb.get_transaction(tx.txid()) is not None
 
 
 def test_what_cannot_be_broadcast_again_is_said(house: House) -> None:

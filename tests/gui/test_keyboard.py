@@ -39,7 +39,7 @@ def test_space_presses_the_buttons_of_the_receive_tab(house: House) -> None:
     shop.request()
     asked = house.answers(press("Keep waiting"))
     QTest.keyClick(shop.parts.panel.buttons[0], Qt.Key.Key_Space)
-    assert asked[0].title == "Abort payjoin"
+    assert asked[0].title == "Abort payjoin · Two coffees"
     assert asked[0].buttons[0] == "Keep waiting"
 
 

@@ -232,6 +232,24 @@ def test_whoever_keeps_the_plugin_keeps_every_session(house: House) -> None:
     assert session_id in shop.sessions.ledger.open
 
 
+def test_a_payment_that_comes_under_the_question_is_asked_about_too(house: House) -> None:
+    shop = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    shop.request()
+
+    def yes_after_a_payment_came(dialog: Any) -> None:
+        house.sender().offer(shop)
+        house.until(lambda: "Unlock the wallet" in shop.line)
+        press("End it and remove…")(dialog)
+
+    dialog = PluginsDialog(house.config, house.plugins, gui_object=house.gui)
+    asked = house.answers(yes_after_a_payment_came, press("Keep the plugin"))
+    dialog.uninstall_plugin("payjoin")
+    dialog.close()
+    assert "payment" not in asked[0].text.partition("The address")[0]
+    assert "A sender's own payment of 0.001 BTC was not broadcast." in asked[1].text
+    assert house.plugins.get("payjoin") is house.plugin
+
+
 def test_the_no_to_electrums_own_question_ends_nothing(house: House) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     session_id = shop.session_of(shop.request())

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PyQt6.QtCore import QCoreApplication, Qt
+from electrum.transaction import TxInput
+from PyQt6.QtCore import QCoreApplication, QPoint, Qt
+from PyQt6.QtTest import QTest
+from PyQt6.QtWidgets import QMenu
 
+from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.app.visible import PaidBy
@@ -20,7 +24,7 @@ from payjoin_plugin.gui.session_model import Column, Row, SessionModel, Show, ro
 from payjoin_plugin.session.events import Abort, Closed
 from payjoin_plugin.session.status import Status
 from tests.gui.house import House, Resident, press
-from tests.wallet.wallets import run
+from tests.wallet.wallets import run, see_in_mempool, transaction
 
 
 def open_window(shop: Resident, session_id: str | None = None) -> Any:
@@ -293,6 +297,106 @@ def test_a_dropped_payment_is_not_listed_as_paid(house: House) -> None:
     shop.wallet.adb.remove_transaction(transaction.txid())
     shop.parts._refresh()
     assert status_shown(window) == ("Dropped", "NOT_PAID")
+
+
+def _is_unknown(shop: Resident, txin: TxInput) -> bool:
+    return shop.wallet.db.get_transaction(txin.prevout.txid.hex()) is None
+
+
+def test_what_a_double_spend_left_at_the_address_is_no_payment(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    offer = house.sender().offer(shop)
+    house.until(lambda: shop.line.startswith("Answered"))
+    payjoin = offer.complete(shop)
+    house.until(lambda: shop.line.startswith("Paid"))
+    window = open_window(shop, session_id)
+    shop.wallet.adb.remove_transaction(payjoin.txid())
+    theirs = next(txin.prevout.to_str() for txin in payjoin.inputs() if _is_unknown(shop, txin))
+    address = shop.wallet.get_request(shop.tab.request_list.get_current_key()).get_address()
+    see_in_mempool(shop.wallet, transaction([theirs], [(address, 600)]))
+    shop.parts._refresh()
+    assert status_shown(window) == ("Dropped", "NOT_PAID")
+    assert shop.line == "It was replaced by another payment of the sender's to this wallet: 0.000006 BTC."
+
+
+def test_a_description_does_not_turn_what_stands_beside_it(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    window = open_window(shop, shop.session_of(shop.request(100_000, message="\u202eRent\u2066")))
+    assert window.detail.title.words == "Rent · 0.001 BTC"
+
+
+def test_the_list_stays_where_it_was_scrolled_to(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    wallet = shop.wallet
+    with request_made_in_window(wanted=True):
+        made = [wallet.create_request(20_000 + n, f"Coffee {n}", 3600, wallet.create_new_address()) for n in range(15)]
+    window = open_window(shop, shop.session_of(made[0]))
+    window.resize(800, 200)
+    house.settle(0.2)
+    window.show_box.setCurrentText("All")
+    first, other = (window.model.session_at(row) for row in (0, 5))
+    window.show_session(first)
+    bar = window.table.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    assert bar.value() > 0
+    run(shop.sessions.abort(other))
+    house.until(lambda: window.model._rows[other].said == "Aborted")
+    assert bar.value() == bar.maximum()
+    assert window.table.currentIndex().row() == window.model.row_number(first) == 0
+
+
+def test_a_new_request_is_listed_at_once(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    window = open_window(shop)
+    assert window.model.rowCount() == 1
+    shop.request(70_000)
+    house.until(lambda: window.model.rowCount() == 2)
+
+
+def test_the_menu_is_that_of_the_selected_row_wherever_qt_says_it_was_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    ids = [shop.session_of(shop.request(amount_sat)) for amount_sat in (70_000, 80_000)]
+    window = open_window(shop, ids[0])
+    asked: list[str] = []
+    monkeypatch.setattr(sessions_window, "add_session_actions", lambda _, view, _deeds: asked.append(view.session_id))
+    monkeypatch.setattr(QMenu, "exec", lambda *_: None)
+    for session_id in ids:
+        window.show_session(session_id)
+        window._menu(QPoint(5, 5_000))
+    assert asked == ids
+
+
+def test_without_a_network_a_waiting_session_says_so(house: House) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    session_id = shop.session_of(shop.request())
+    shop.wallet.network = None
+    assert view_of(shop.sessions, session_id).trouble == "Electrum is offline."
+
+
+def test_what_is_chosen_while_it_loads_stays_chosen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    may_load = threading.Event()
+
+    def slow(*args: Any) -> Row:
+        may_load.wait(5)
+        return row_of(*args)
+
+    monkeypatch.setattr(sessions_window, "row_of", slow)
+    shop.parts.show_sessions(None)
+    window = shop.parts._window_of_sessions
+    assert window.detail.title.words == "Loading…"
+    window.show_box.setFocus()
+    QTest.keyClick(window.show_box, Qt.Key.Key_End)  # All
+    assert window.show_box.currentData() is Show.ALL
+    may_load.set()
+    house.until(lambda: window._has_loaded)
+    assert window.show_box.currentData() is Show.ALL
+    assert window.detail.title.words != "Loading…"
 
 
 def statuses(window: Any) -> set[str]:

@@ -92,7 +92,15 @@ def test_writing_what_is_there_already_needs_no_save(wallet: Abstract_Wallet, st
         lambda store: store.mark_exposed(["a:0"]),
         lambda store: store.coin_secret(),
         lambda store: store.kept.keep(
-            "bb", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, label="", at=1
+            "bb",
+            "0200",
+            session_id="s1",
+            request_id="r",
+            address="a",
+            amount_sat=20_000,
+            since_height=9,
+            label="",
+            at=1,
         ),
         lambda store: store.kept.drop("aa"),
     ],
@@ -102,7 +110,9 @@ def test_each_kind_of_write_alone_is_worth_a_save(
     wallet: Abstract_Wallet, store: WalletStore, write: Callable[[WalletStore], object]
 ) -> None:
     store.set_waiting("waits", 5)
-    store.kept.keep("aa", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, label="", at=1)
+    store.kept.keep(
+        "aa", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, since_height=9, label="", at=1
+    )
     wallet.save_db()
     write(store)
     run(store.flush())
