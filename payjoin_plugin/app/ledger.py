@@ -14,7 +14,6 @@ from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribut
 from ..session.log import Record, Session, decode_log, encode_record
 from ..session.receiver import (
     CheckingOriginal,
-    ProposalPosted,
     ReceiverState,
     WaitingForOriginal,
     apply,
@@ -26,7 +25,7 @@ from ..session.receiver import (
 )
 from ..session.status import Over, details_of, read_expiry, read_over
 from ..wallet.seams import is_unfrozen
-from ..wallet.watching import height_before, requests_at, script_of
+from ..wallet.watching import height_before, script_of
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -67,22 +66,6 @@ class Ledger(Logger):
         moment = now()
         for session_id in self.store.session_ids():
             self._load(session_id, moment)
-        self._note_deletions()
-
-    def _note_deletions(self) -> None:
-        """End what belongs to requests that were deleted while Electrum ran without us, as the user's word.
-
-        And what may be answered yet where another request got the same address: our own coin would pay that one.
-        """
-        for kept in self.store.kept.all():
-            if not (kept.aborted or kept.deleted_paid) and self._wallet.get_request(kept.request_id) is None:
-                self.store.kept.mark_request_deleted(kept.request_id, paid=False)
-        for session in list(self.open.values()):
-            created = created_of(session.state)
-            others = requests_at(self._wallet, created.address) - {created.request_id}
-            may_answer = not isinstance(session.state, ProposalPosted) and created.expires_at > now()
-            if self._wallet.get_request(created.request_id) is None or (others and may_answer):
-                self.record(session, Closed(Abort()))
 
     def _load(self, session_id: str, moment: int) -> None:
         try:

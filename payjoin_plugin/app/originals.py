@@ -187,7 +187,11 @@ class Originals(Logger):
         )
 
     def is_in_doubt(self, kept: KeptOriginal) -> bool:
-        """Tell whether what pays its request otherwise was dropped a while ago only, and may be seen again."""
+        """Tell whether what pays one of its requests otherwise was dropped a while ago only, and may be seen again."""
+        doubts = [self._is_in_doubt(one) for one in self._store.kept.of(kept.txid)]  # each begins to wait
+        return any(doubts)
+
+    def _is_in_doubt(self, kept: KeptOriginal) -> bool:
         coins = {txin.prevout for txin in self._transaction(kept).inputs()}
         dropped = local_payments(self._wallet, kept.address) if kept.address else []
         if all(not coins.isdisjoint(txin.prevout for txin in tx.inputs()) for tx in dropped):
@@ -205,7 +209,8 @@ class Originals(Logger):
         """Tell whether somebody else may pay at its address by now: Electrum without us gives it out again."""
         others = requests_at(self._wallet, kept.address) - {kept.request_id} if kept.address else set()
         requests = [self._wallet.get_request(request_id) for request_id in others]
-        return any(request is not None and not request.has_expired() for request in requests)
+        waiting = [request for request in requests if request is not None and not request.has_expired()]
+        return any(not request_paid(self._wallet, request) for request in waiting)
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
         """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""
@@ -239,7 +244,8 @@ class Originals(Logger):
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
 
         From now on Electrum alone can broadcast them, and they count as what Electrum takes local transactions for. Not
-        what is paid otherwise, or spent in a block: nobody shall be asked to broadcast it.
+        what is paid otherwise, or spent in a block: nobody shall be asked to broadcast it. Nor what would pay another
+        request, which Electrum counts local transactions for.
         """
         handed = 0
         labels = self._wallet.get_all_labels()  # once: Electrum copies them all
@@ -247,7 +253,7 @@ class Originals(Logger):
             try:
                 if self._wallet.db.get_transaction(kept.txid) is not None:
                     continue
-                if self.is_spent(kept) or self.is_paid(kept):
+                if self.is_spent(kept) or self.is_paid(kept) or self.is_in_the_way(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
                     named = "" if kept.txid in labels else self._name(kept)
@@ -265,7 +271,8 @@ class Originals(Logger):
         output was spent meanwhile. One that the user removed from there is wanted no more.
         """
         for kept in self.kept().values():
-            if kept.handed_over and self._wallet.db.get_transaction(kept.txid) is None:
+            is_there = self._wallet.db.get_transaction(kept.txid) is not None or any(self._spenders_seen(kept))
+            if kept.handed_over and not is_there:  # nor did Electrum remove it, for what spends its coins
                 self._store.kept.mark_aborted(kept.txid, kept.session_id)
         back = {one.txid: one for one in self.kept().values() if one.handed_over and is_readable(one.session_id)}
         labels = self._wallet.get_all_labels() if back else {}

@@ -30,6 +30,7 @@ from ..wallet.seams import Seams
 from ..wallet.storage import WalletStore
 from ..wallet.watching import ChainWatcher, request_paid, requests_at
 from ..wire.uri import append_pj
+from .absence import catch_up
 from .doublespend import DoubleSpends
 from .ledger import Ledger, ReceiverSession, now
 from .live import LiveSessions
@@ -99,8 +100,7 @@ class WalletSessions(Logger):
         """Those that are on disk, of this run: somebody may have the plain URI of their request."""
         self._seams = Seams(wallet, self)
         self._watcher = ChainWatcher(wallet, self._chain_changed)
-        self._look_wanted = False
-        self._is_stopped = False
+        self._look_wanted = self._is_stopped = False
 
     # Life. All of it on the event loop.
 
@@ -108,7 +108,7 @@ class WalletSessions(Logger):
         """Resume what is open, and hook into the wallet."""
         self._services.cache.load(self.store.directory_keys())
         self.ledger.load()
-        self.originals.take_back(self.ledger.is_readable)
+        catch_up(self.wallet, self.ledger, self.originals)
         self._seams.install()
         self._watcher.start()
         for session_id, session in list(self.ledger.open.items()):
@@ -173,8 +173,8 @@ class WalletSessions(Logger):
         the request is paid, should that payment vanish: who tidies up still wants to be paid.
         """
         self.store.forget_request(request_id)
-        is_paid = request_paid(self.wallet, self.wallet.get_request(request_id))
-        self.store.kept.mark_request_deleted(request_id, paid=is_paid)
+        paid = request_paid(self.wallet, self.wallet.get_request(request_id))
+        self.store.kept.mark_request_deleted(request_id, paid=paid)
         session_id = self.store.session_of_request(request_id)
         with self.store.lock:
             if session_id is None or not self.ledger.is_unclosed(session_id):

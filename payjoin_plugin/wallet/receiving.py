@@ -87,9 +87,6 @@ def why_unfit(wallet: Abstract_Wallet) -> str | None:
     """Return why a wallet of this kind cannot take part in a payjoin, as a sentence; None where it can."""
     if wallet.is_watching_only():
         return _("This wallet cannot sign by itself (watch-only).")
-    if not wallet.is_deterministic() and len(wallet.get_receiving_addresses()) < 2:
-        # Its next request would have the same address, and our own coin, which comes back there, would pay that.
-        return _("This wallet has one address only.")
     by_itself = wallet.wallet_type in ("standard", "imported")
     if by_itself and not any(isinstance(keystore, Hardware_KeyStore) for keystore in wallet.get_keystores()):
         return None

@@ -23,7 +23,7 @@ from tests.app.test_settling import SOON, hold, kept, unchecked
 from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
 from tests.wallet.servers import Server
-from tests.wallet.wallets import reopen, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, reopen, see_confirmed, transaction
 
 HOUR = 3600
 
@@ -123,6 +123,25 @@ def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was
             assert merchant.network.broadcast == []
 
     run()
+
+
+@on_electrums_loop
+async def test_a_paid_request_that_was_deleted_while_the_plugin_was_not_there_is_paid(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        await merchant.sessions.store.flush()
+        alone = reopen(merchant.wallet)
+        merchant.sessions.store.close()
+        await merchant.close()
+        see_confirmed(alone, sender.payjoin(), height=HEIGHT)
+        alone.delete_request(merchant.row(session_id)["request_id"])
+        alone.save_db()
+        again = Merchant(merchant.shop, reopen(alone))
+        await again.open()
+        assert again.row(session_id)["status"] == "completed"
+        (kept_one,) = again.sessions.store.kept.all()
+        assert (kept_one.aborted, kept_one.deleted_paid) == (False, True)
+        await again.close()
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])

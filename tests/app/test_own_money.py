@@ -115,7 +115,24 @@ async def test_a_wallet_of_one_address_offers_none(tmp_path: Path) -> None:
             address = merchant.wallet.get_receiving_address()
             request = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "", HOUR, address))
         assert "pj=" not in merchant.uri(request)
-        assert merchant.sessions.offering.why_not_now() == "This wallet has one address only."
+        said = "This wallet has no other address for its next request."
+        assert merchant.sessions.offering.why_plain(request) == said
+
+
+@on_electrums_loop
+async def test_the_last_address_of_a_wallet_of_two_offers_none(tmp_path: Path) -> None:
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        made = []
+        for amount_sat in (AMOUNT, 60_000, 3_000_000):
+            with request_made_in_window(wanted=True):
+                address = merchant.wallet.get_receiving_address()
+                request_id = merchant.wallet.create_request(amount_sat, "", HOUR, address)
+            made.append(merchant.wallet.get_request(request_id))
+            if len(made) == 1:
+                await merchant.shop.sender(merchant.uri(made[0])).run()
+        assert ["pj=" in merchant.uri(request) for request in made[1:]] == [False, False]
+        first, *later = (request.get_address() for request in made)
+        assert first not in later
 
 
 @on_electrums_loop

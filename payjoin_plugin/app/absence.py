@@ -1,0 +1,48 @@
+"""What happened while Electrum ran without us: requests were deleted, payments removed, addresses given out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..session.events import Abort, Closed, Success
+from ..session.outcome import outcome_of
+from ..session.receiver import ProposalPosted, created_of, open_state
+from ..wallet.watching import arrived_sat, requests_at
+from .ledger import now
+from .visible import seen_of
+
+if TYPE_CHECKING:
+    from electrum.wallet import Abstract_Wallet
+
+    from .ledger import Ledger, ReceiverSession
+    from .originals import Originals
+
+
+def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals) -> None:
+    """Do what we would have done, by what the wallet file shows; before any session goes on."""
+    originals.take_back(ledger.is_readable)
+    for kept in originals.kept().values():
+        if not (kept.aborted or kept.deleted_paid) and wallet.get_request(kept.request_id) is None:
+            ledger.store.kept.mark_request_deleted(kept.request_id, paid=originals.is_paid(kept))
+    for session in list(ledger.open.values()):
+        if _is_over(wallet, session):
+            _end(wallet, ledger, session)
+
+
+def _is_over(wallet: Abstract_Wallet, session: ReceiverSession) -> bool:
+    """Tell whether a session's request is gone, or its address another one's: our own coin would pay that."""
+    created = created_of(session.state)
+    if wallet.get_request(created.request_id) is None:
+        return True
+    may_answer = not isinstance(session.state, ProposalPosted) and created.expires_at > now()
+    return may_answer and bool(requests_at(wallet, created.address) - {created.request_id})
+
+
+def _end(wallet: Abstract_Wallet, ledger: Ledger, session: ReceiverSession) -> None:
+    """End it by what the chain shows, or else as an abort: the user's word."""
+    created = created_of(session.state)
+    is_paid = arrived_sat(wallet, created.address) >= created.amount_sat
+    outcome = outcome_of(open_state(session.state), seen_of(wallet, session), request_paid=is_paid) or Abort()
+    ledger.record(session, Closed(outcome))
+    if isinstance(outcome, Success):
+        ledger.name_payjoin(session)
