@@ -1,4 +1,4 @@
-"""What happened while Electrum ran without us: requests were deleted, payments removed, addresses given out again."""
+"""What became of a request without us: deleted, its payment removed, its address given out again; and by a deletion."""
 
 from __future__ import annotations
 
@@ -24,9 +24,30 @@ def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals) -> N
     for kept in originals.kept().values():
         if not (kept.aborted or kept.deleted_paid) and wallet.get_request(kept.request_id) is None:
             ledger.store.kept.mark_request_deleted(kept.request_id, paid=originals.is_paid(kept))
+    thrown_away = {one.session_id for one in originals.kept().values() if one.aborted}
     for session in list(ledger.open.values()):
-        if _is_over(wallet, session):
-            _end(wallet, ledger, session)
+        if session.id in thrown_away or _is_over(wallet, session):
+            end(wallet, ledger, session)
+
+
+def awaken(wallet: Abstract_Wallet, ledger: Ledger, session_id: str) -> None:
+    """Look whether a session is over that lapsed by a clock that was ahead: its address was free meanwhile."""
+    session = ledger.open.get(session_id)
+    if session is not None and _is_over(wallet, session):
+        end(wallet, ledger, session)
+
+
+def end(wallet: Abstract_Wallet, ledger: Ledger, session: ReceiverSession) -> bool:
+    """End a session by what the chain shows, or else as an abort, the user's word; False where it moved meanwhile."""
+    state = session.state
+    created = created_of(state)
+    is_paid = arrived_sat(wallet, created.address) >= created.amount_sat
+    outcome = outcome_of(open_state(state), seen_of(wallet, session), request_paid=is_paid) or Abort()
+    if not ledger.record(session, Closed(outcome), after=state):
+        return False
+    if isinstance(outcome, Success):
+        ledger.name_payjoin(session)
+    return True
 
 
 def _is_over(wallet: Abstract_Wallet, session: ReceiverSession) -> bool:
@@ -36,13 +57,3 @@ def _is_over(wallet: Abstract_Wallet, session: ReceiverSession) -> bool:
         return True
     may_answer = not isinstance(session.state, ProposalPosted) and created.expires_at > now()
     return may_answer and bool(requests_at(wallet, created.address) - {created.request_id})
-
-
-def _end(wallet: Abstract_Wallet, ledger: Ledger, session: ReceiverSession) -> None:
-    """End it by what the chain shows, or else as an abort: the user's word."""
-    created = created_of(session.state)
-    is_paid = arrived_sat(wallet, created.address) >= created.amount_sat
-    outcome = outcome_of(open_state(session.state), seen_of(wallet, session), request_paid=is_paid) or Abort()
-    ledger.record(session, Closed(outcome))
-    if isinstance(outcome, Success):
-        ledger.name_payjoin(session)

@@ -90,7 +90,7 @@ class Originals(Logger):
         return {
             kept.txid: sum(txout.value for txout in self._payments_to_us(kept))
             for kept in self.kept().values()
-            if not any(self._spenders_seen(kept)) and not self.is_spent(kept) and not self.is_paid(kept)
+            if not (any(self._spenders_seen(kept)) or self.is_spent(kept) or self.is_paid(kept)) and self.is_ours(kept)
         }
 
     def of_session(self, session_id: str) -> KeptOriginal | None:
@@ -206,11 +206,13 @@ class Originals(Logger):
         return any(self._wallet.is_mine(address) for address in paid)
 
     def is_in_the_way(self, kept: KeptOriginal) -> bool:
-        """Tell whether somebody else may pay at its address by now: Electrum without us gives it out again."""
+        """Tell whether another request waits at its address by now, which Electrum would call paid too.
+
+        Electrum without us gives the address out again.
+        """
         others = requests_at(self._wallet, kept.address) - {kept.request_id} if kept.address else set()
         requests = [self._wallet.get_request(request_id) for request_id in others]
-        waiting = [request for request in requests if request is not None and not request.has_expired()]
-        return any(not request_paid(self._wallet, request) for request in waiting)
+        return any(request is not None and not request_paid(self._wallet, request) for request in requests)
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
         """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""

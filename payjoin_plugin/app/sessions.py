@@ -30,7 +30,7 @@ from ..wallet.seams import Seams
 from ..wallet.storage import WalletStore
 from ..wallet.watching import ChainWatcher, request_paid, requests_at
 from ..wire.uri import append_pj
-from .absence import catch_up
+from .absence import awaken, catch_up, end
 from .doublespend import DoubleSpends
 from .ledger import Ledger, ReceiverSession, now
 from .live import LiveSessions
@@ -176,11 +176,9 @@ class WalletSessions(Logger):
         paid = request_paid(self.wallet, self.wallet.get_request(request_id))
         self.store.kept.mark_request_deleted(request_id, paid=paid)
         session_id = self.store.session_of_request(request_id)
-        with self.store.lock:
-            if session_id is None or not self.ledger.is_unclosed(session_id):
-                return
-            self.ledger.record(self.ledger.session(session_id), Closed(Abort()))
-        self.live.stop_soon(session_id)
+        while session_id is not None and self.ledger.is_unclosed(session_id):
+            if end(self.wallet, self.ledger, self.ledger.session(session_id)):
+                self.live.stop_soon(session_id)
 
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""
@@ -251,6 +249,7 @@ class WalletSessions(Logger):
         self._look_wanted = False
         self.electrum.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
         for session_id in [*self.ledger.awaken(), *self.live.awaken()]:
+            awaken(self.wallet, self.ledger, session_id)
             self._run(session_id)
         for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):

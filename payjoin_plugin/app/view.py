@@ -147,7 +147,9 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=(refusal := _refusal(sessions, session_id)) or _trouble(sessions, runner),
+        trouble=(refusal := _refusal(sessions, session_id))
+        or _in_the_way(sessions, held)
+        or _trouble(sessions, runner),
         refused=refusal is not None,
         request_id=created.request_id,
         declined=sessions.store.is_declined(created.request_id),
@@ -287,6 +289,14 @@ def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
     """Return why the network does not take the sender's own payment, which is tried again."""
     refusal = sessions.settling.refusals.get(session_id)
     return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
+
+
+def _in_the_way(sessions: WalletSessions, held: Payment | None) -> str | None:
+    """Return why what is held does not go out by itself; by hand it can."""
+    kept = sessions.store.kept.of(held.txid) if held is not None else []
+    if not any(sessions.originals.is_in_the_way(one) for one in kept):
+        return None
+    return _("Another request waits at the same address, and would count as paid too: nothing is broadcast by itself.")
 
 
 def _trouble(sessions: WalletSessions, runner: Runner | None) -> str | None:

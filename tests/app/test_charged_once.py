@@ -126,6 +126,38 @@ def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was
 
 
 @on_electrums_loop
+async def test_a_request_that_is_deleted_after_its_payjoin_came_ends_by_it(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        merchant.sessions.electrum.is_current = lambda: False  # type: ignore[method-assign]  # nobody closes it
+        merchant.sees(sender.payjoin())
+        merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+        assert merchant.row(session_id)["status"] == "completed"
+        (kept_one,) = merchant.sessions.store.kept.all()
+        assert (kept_one.aborted, kept_one.deleted_paid) == (False, True)
+
+
+def test_a_session_that_lapsed_by_a_wrong_clock_does_not_wake_at_anothers_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, _uri = merchant.offer()
+            set_ahead(2 * HOUR)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until(lambda: session_id in merchant.sessions.ledger.lapsed)
+            merchant.wallet.create_request(3_000_000, "another", HOUR, merchant.row(session_id)["address"])
+            set_ahead(0)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await merchant.until_row(session_id, status="aborted")
+
+    run()
+
+
+@on_electrums_loop
 async def test_a_paid_request_that_was_deleted_while_the_plugin_was_not_there_is_paid(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender = await merchant.answered()
