@@ -23,7 +23,8 @@ NUMBER = itertools.count(1)
 RECEIVERS_COIN, SENDERS_COIN = 1_000_000, 2_000_000
 """Satoshis."""
 
-BEGINNING = ("Created", "Created poll", "RetrievedOriginal", "RetrievedOriginal look_up")
+RECEIVED = ("Created", "Created poll", "RetrievedOriginal")
+BEGINNING = (*RECEIVED, "RetrievedOriginal look_up")
 PAYJOIN = (
     *BEGINNING,
     "AcceptedOriginal",
@@ -37,8 +38,8 @@ PAYJOIN = (
 )
 """Every moment of a session that ends as a payjoin."""
 REFUSAL = ("RefusedOriginal", "RefusedOriginal flush", "RefusedOriginal answer", "Closed")
-TOO_LITTLE = (*BEGINNING, *REFUSAL)
-"""Every moment of a session whose sender pays less than was asked."""
+TOO_LITTLE = (*RECEIVED, *REFUSAL)
+"""Every moment of a session whose sender pays less than was asked: nobody is asked about their coins."""
 TOO_DEAR = (*BEGINNING, "AcceptedOriginal", *REFUSAL)
 """Every moment of a session whose payjoin would cost us more than our limit. The original is then broadcast."""
 BROADCAST = ("before", "after")
