@@ -87,12 +87,14 @@ class Offering:
         if requests_at(self._wallet, request.get_address()) - {request.get_id()}:
             # Electrum counts what arrives at an address for each request there, and our own coin would pay another one.
             return _("Another request has the same address.")
-        if not self._wallet.is_deterministic() and self._is_last_address(request.get_address()):
+        if why_unfit(self._wallet) is None and self._is_last_address(request.get_address()):
             return _("This wallet has no other address for its next request.")
         return None
 
     def _is_last_address(self, address: str) -> bool:
         """Tell whether a request after this one would have its address, or that of another: our coin would pay it."""
+        if self._wallet.is_deterministic():
+            return False
         held = {one.address for one in self._store.kept.all()} | {address}
         others = (other for other in self._wallet.get_receiving_addresses() if other not in held)
         return all(requests_at(self._wallet, other) for other in others)
