@@ -81,8 +81,8 @@ def test_a_server_without_a_session_is_unreachable(one: Setting) -> None:
 
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain_module, "BATCH_PATIENCE", 0.01)
-    monkeypatch.setattr(chain_module, "SINGLES_PATIENCE", 0.01)
+    monkeypatch.setattr(chain_module, "BATCH_PATIENCE", 0.3)
+    monkeypatch.setattr(chain_module, "SINGLES_PATIENCE", 0.3)
 
 
 @pytest.mark.usefixtures("_short")
