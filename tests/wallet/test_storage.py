@@ -17,6 +17,7 @@ from tests.wallet.wallets import (
     POSTED,
     created_record,
     dumped_and_reloaded,
+    keep,
     make_wallet,
     plugin_storage,
     reopen,
@@ -208,28 +209,8 @@ def test_every_kind_of_write_survives_electrums_partial_writes(tmp_path: Path) -
     store.mark_exposed(["ours:1"])
     store.set_directory_keys({"https://payjo.in": {"keys": "00"}})
     store.set_directory_keys({"https://payjo.in": {"keys": "01"}})
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="",
-        at=7,
-    )
-    store.kept.keep(
-        "bb" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="",
-        at=7,
-    )
+    keep(store)
+    keep(store, "bb" * 32)
     secret = store.coin_secret()
     run(store.flush())
     store.drop_waiting("r2")

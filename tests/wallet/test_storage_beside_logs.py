@@ -10,6 +10,7 @@ from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from payjoin_plugin.wallet.storage import SEEN_KEPT, WalletStore
 from tests.wallet.wallets import (
     dumped_and_reloaded,
+    keep,
     make_wallet,
     plugin_storage,
     reopen,
@@ -120,17 +121,7 @@ def txids(store: WalletStore) -> list[str]:
 def test_an_original_stands_at_the_top_of_the_file_and_outlives_the_plugins_data(
     wallet: Abstract_Wallet, store: WalletStore
 ) -> None:
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="Two coffees",
-        at=7,
-    )
+    keep(store, label="Two coffees")
     wallet.db.prune_uninstalled_plugin_data(set())
     wallet.save_db()
     again = reopen(wallet)
@@ -155,29 +146,9 @@ def test_an_original_that_several_sessions_hold_has_a_mark_of_each_ones_abort(
     def holds(store: WalletStore) -> list[tuple[str, str, bool]]:
         return [(one.session_id, one.request_id, one.aborted) for one in store.kept.all()]
 
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="tea",
-        at=7,
-    )
+    keep(store, label="tea")
     store.kept.mark_aborted("aa" * 32, "s1")
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s2",
-        request_id="r2",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="coffee",
-        at=8,
-    )
+    keep(store, session_id="s2", request_id="r2", label="coffee", at=8)
     assert holds(store_of(dumped_and_reloaded(wallet))) == [("s1", "r1", True), ("s2", "r2", False)]
     store.kept.mark_aborted("aa" * 32, "s2")
     store.kept.mark_aborted("aa" * 32, "s3")
@@ -191,34 +162,14 @@ def test_an_original_that_several_sessions_hold_has_a_mark_of_each_ones_abort(
 
 def test_an_original_that_is_kept_again_by_its_own_session_stands_once(store: WalletStore) -> None:
     for label in ("tea", "coffee"):
-        store.kept.keep(
-            "aa" * 32,
-            "0200",
-            session_id="s1",
-            request_id="r1",
-            address="a",
-            amount_sat=20_000,
-            since_height=9,
-            label=label,
-            at=7,
-        )
+        keep(store, label=label)
     assert [one.label for one in store.kept.all()] == ["coffee"]
 
 
 def test_what_an_original_is_kept_for_besides_is_left_out_where_it_is_damaged(
     wallet: Abstract_Wallet, store: WalletStore
 ) -> None:
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="",
-        at=7,
-    )
+    keep(store)
     for damage in ("nonsense", {"s2": "nonsense"}, {"s2": {"session_id": 5}}):
         wallet.db.get_dict(ORIGINALS_KEY)["aa" * 32]["also"] = damage
         assert [one.session_id for one in store.kept.all()] == ["s1"]
@@ -226,49 +177,19 @@ def test_what_an_original_is_kept_for_besides_is_left_out_where_it_is_damaged(
 
 def test_a_dropped_original_is_gone(wallet: Abstract_Wallet, store: WalletStore) -> None:
     for txid in ("aa" * 32, "bb" * 32):
-        store.kept.keep(
-            txid,
-            "0200",
-            session_id="s1",
-            request_id="r1",
-            address="a",
-            amount_sat=20_000,
-            since_height=9,
-            label="",
-            at=7,
-        )
+        keep(store, txid)
     store.kept.drop("aa" * 32)
     assert txids(store_of(dumped_and_reloaded(wallet))) == ["bb" * 32]
 
 
 def test_an_original_that_cannot_be_read_is_left_in_the_file(wallet: Abstract_Wallet, store: WalletStore) -> None:
     wallet.db.get_dict(ORIGINALS_KEY)["cc" * 32] = {"tx": 5}
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="",
-        at=7,
-    )
+    keep(store)
     assert txids(store) == ["aa" * 32]
     assert dumped_and_reloaded(wallet).db.get(ORIGINALS_KEY)["cc" * 32] == {"tx": 5}
 
 
 def test_originals_can_be_read_where_the_sessions_cannot(wallet: Abstract_Wallet, store: WalletStore) -> None:
-    store.kept.keep(
-        "aa" * 32,
-        "0200",
-        session_id="s1",
-        request_id="r1",
-        address="a",
-        amount_sat=20_000,
-        since_height=9,
-        label="",
-        at=7,
-    )
+    keep(store)
     plugin_storage(wallet)["version"] = 9
     assert txids(store_of(wallet)) == ["aa" * 32]

@@ -121,6 +121,29 @@ def plugin_storage(wallet: Abstract_Wallet) -> Any:
     return wallet.db.get_plugin_storage().setdefault(NAME, {})
 
 
+def keep(
+    store: WalletStore,
+    txid: str = "aa" * 32,
+    *,
+    session_id: str = "s1",
+    request_id: str = "r1",
+    label: str = "",
+    at: int = 7,
+) -> None:
+    """Keep a sender's payment."""
+    store.kept.keep(
+        txid,
+        "0200",
+        session_id=session_id,
+        request_id=request_id,
+        address="a",
+        amount_sat=20_000,
+        since_height=9,
+        label=label,
+        at=at,
+    )
+
+
 def store_of(wallet: Abstract_Wallet) -> WalletStore:
     """Ours, in this wallet's file."""
     return WalletStore(wallet, plugin_storage(wallet))
