@@ -48,6 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(PARTS)}; default: all")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="how often each is repeated; default: 20")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=many.SIZES, metavar="N", help="how many sessions `many` opens"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     wanted = parser.parse_args()
     if unknown := set(wanted.names) - set(PARTS):
@@ -57,7 +60,7 @@ def main() -> int:
     versions = f"Electrum {ELECTRUM_VERSION}, {others}, commit {_commit()}"
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     figures: list[Figure] = []
-    with Ground(rounds=wanted.rounds) as ground:
+    with Ground(rounds=wanted.rounds, sizes=sorted(wanted.sizes)) as ground:
         for name in (name for name in PARTS if name in (wanted.names or PARTS)):
             ground.say(f"== {name}")
             figures += PARTS[name].measure(ground)

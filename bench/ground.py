@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,12 @@ from tests.stand.stand import Stand
 class Ground:
     """Each thing is made when the first part asks for it, and goes with the run."""
 
-    def __init__(self, *, rounds: int) -> None:
-        """`rounds`: how often a part repeats what it times, where it has the choice."""
-        self.rounds = rounds
+    def __init__(self, *, rounds: int, sizes: Sequence[int]) -> None:
+        """`rounds`: how often a part repeats what it times, where it has the choice.
+
+        `sizes`: how many sessions `many` opens, in rising order.
+        """
+        self.rounds, self.sizes = rounds, sizes
         self._stack = ExitStack()
 
     @cached_property

@@ -26,6 +26,9 @@ from tests.stand.payjoin_cli import PayjoinCli, Run, txid_of, uri_of
 from tests.stand.processes import ProcessError
 
 SIZES = (10, 100, 1000)
+"""If no others are asked for."""
+CROWDED = 150
+"""Young requests at the largest size: twice as many as have a poll open all the time."""
 WINDOW = 60.0
 """Seconds for which an idle process is watched: two polls of each session that holds one open."""
 WINDOWS = 3
@@ -62,15 +65,16 @@ def measure(ground: Ground) -> list[Figure]:
     stand = ground.stand
     settings = settings_for(stand, session_lifetime=LIFETIME)
     electrum = Receiver(stand.electrum("many", plugin=ground.plugin, settings=settings), "wallet")
-    count = SENDERS * (1 + 3 * len(SIZES))
+    count = SENDERS * (2 + 3 * len(ground.sizes))
     ground.fund(electrum, 2 * count)
     senders = [
-        stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(5 * len(SIZES)))) for number in range(SENDERS)
+        stand.payjoin_cli(f"many-{number}", *(1_000_000 for _ in range(5 * len(ground.sizes) + 1)))
+        for number in range(SENDERS)
     ]
     stand.mine()
     requests: list[dict[str, Any]] = []
     figures = []
-    for size in SIZES:
+    for size in ground.sizes:
         ground.say(f"many: making {size} sessions")
         while len(requests) < size:
             requests.append(electrum.payjoin_request(30_000 + len(requests), force=True, expiry=LIFETIME))
@@ -79,6 +83,9 @@ def measure(ground: Ground) -> list[Figure]:
         stand.mine()
         uris = [_made_by(reference, 30_000 + number) for number in range(size)]
         figures += _of_electrum(ground, electrum, requests, senders)
+        if size >= OPEN_POLLS and size == ground.sizes[-1]:
+            figures.append(_of_crowded(size, electrum, requests, senders))
+            stand.mine()
         electrum.daemon.stop()  # its polls are not to be counted among theirs
         figures += _of_reference(ground, reference, uris, senders)
         electrum.restart()
@@ -130,6 +137,17 @@ def _to_young(electrum: Receiver, requests: list[dict[str, Any]], senders: list[
         electrum.get_request(other["request_id"])
     time.sleep(POLL)
     return [_paid(sender.send(request["URI"])) for sender, request in zip(senders, young, strict=True)]
+
+
+def _of_crowded(size: int, electrum: Receiver, requests: list[dict[str, Any]], senders: list[PayjoinCli]) -> Figure:
+    """Pay the oldest of more young requests than have a poll open all the time: they take turns with the old ones."""
+    young = [electrum.payjoin_request(21_000 + number, force=True) for number in range(CROWDED)]
+    for other in requests[:LOOKED_AT]:
+        electrum.get_request(other["request_id"])
+    time.sleep(POLL)
+    runs = [sender.send(request["URI"]) for sender, request in zip(senders, young, strict=False)]
+    name = f"{size} open sessions, Electrum: sender's wait, the oldest of {CROWDED} of the last hour"
+    return figure(name, [_paid(run) for run in runs])
 
 
 def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], senders: list[PayjoinCli]) -> list[Figure]:
