@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
 
     from .ledger import Ledger, ReceiverSession
+    from .objections import Objections
     from .originals import Originals
 
 
-def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals) -> None:
+def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals, objections: Objections) -> None:
     """Do what we would have done, by what the wallet file shows; before any session goes on."""
-    originals.take_back(ledger.is_readable)
-    for kept in originals.kept().values():
-        if not (kept.aborted or kept.deleted_paid) and wallet.get_request(kept.request_id) is None:
-            ledger.store.kept.mark_request_deleted(kept.request_id, paid=originals.is_paid(kept))
+    undone = (one for one in originals.kept().values() if not (one.aborted or one.deleted_paid))
+    deleted = [one for one in undone if wallet.get_request(one.request_id) is None]
+    ledger.store.kept.mark_requests_deleted({one.request_id: objections.is_paid(one) for one in deleted})
     thrown_away = {one.session_id for one in originals.kept().values() if one.aborted}
     for session in list(ledger.open.values()):
         if session.id in thrown_away or _is_over(wallet, session):

@@ -242,6 +242,7 @@ class Ledger(Logger):
         self._reserve(session, committed)
         self.store.mark_exposed(committed.outpoints)
         self.store.mark_seen(original.outpoints, session.id)
+        self.store.kept.mark_answered(original.txid, session.id)
 
     def _reserve(self, session: ReceiverSession, committed: CommittedContribution) -> None:
         self._reserved[session.id] = committed.outpoints, created_of(session.state).expires_at

@@ -89,6 +89,9 @@ class Offering:
             return _("Another request has the same address.")
         if why_unfit(self._wallet) is None and self._is_last_address(request.get_address()):
             return _("This wallet has no other address for its next request.")
+        if self._wallet.adb.is_used(request.get_address()):
+            # What came there before and a sender's payment cannot always be told apart.
+            return _("The address was used before.")
         return None
 
     def _is_last_address(self, address: str) -> bool:

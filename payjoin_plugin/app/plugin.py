@@ -124,7 +124,7 @@ class PayjoinPlugin(BasePlugin):
     def at_stake(self) -> AtStake:
         """Return what our removal would end."""
         every = list(self._wallets.values())
-        payments = [amount_sat for sessions in every for amount_sat in sessions.originals.unseen().values()]
+        payments = [amount_sat for sessions in every for amount_sat in sessions.objections.at_stake().values()]
         return AtStake(sum(len(sessions.ledger.unsettled()) for sessions in every), len(payments), sum(payments))
 
     def on_close(self) -> None:
@@ -151,7 +151,7 @@ class PayjoinPlugin(BasePlugin):
                 sessions.abort_all()
         finally:
             await sessions.stop()
-            sessions.originals.hand_over()
+            sessions.handover.hand_over()
             sessions.store.flush_now()
 
     def _keys_changed(self) -> None:

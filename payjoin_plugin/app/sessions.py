@@ -32,8 +32,10 @@ from ..wallet.watching import ChainWatcher, request_paid, requests_at
 from ..wire.uri import append_pj
 from .absence import awaken, catch_up, end
 from .doublespend import DoubleSpends
+from .handover import Handover
 from .ledger import Ledger, ReceiverSession, now
 from .live import LiveSessions
+from .objections import Objections
 from .offering import Offering
 from .originals import Originals
 from .report import Report
@@ -68,6 +70,7 @@ class WalletSessions(Logger):
         """`changed()` is called on any thread after every change that a person may see, `closed()` at the end."""
         Logger.__init__(self)
         self.wallet, self._services, self.changed, self._closed = wallet, services, changed, closed
+        self.settings = services.settings
         self.store = WalletStore(wallet, storage)
         self.ledger = Ledger(wallet, self.store)
         chain = ChainLookUp(wallet)
@@ -76,11 +79,14 @@ class WalletSessions(Logger):
         )
         self.offering = Offering(wallet, self.store, services)
         self.originals = Originals(wallet, self.store, chain)
+        self.objections = Objections(wallet, self.originals)
+        self.handover = Handover(wallet, self.store.kept, self.originals, self.objections)
         self.double_spends = DoubleSpends(chain, self.originals, self._coins_moved)
         self.settling = Settling(
             wallet,
             self.ledger,
             self.originals,
+            self.objections,
             electrum=self.electrum,
             settings=services.settings,
             hear=self.double_spends.hear,
@@ -108,7 +114,8 @@ class WalletSessions(Logger):
         """Resume what is open, and hook into the wallet."""
         self._services.cache.load(self.store.directory_keys())
         self.ledger.load()
-        catch_up(self.wallet, self.ledger, self.originals)
+        self.handover.take_back(self.ledger.is_readable)
+        catch_up(self.wallet, self.ledger, self.originals, self.objections)
         self._seams.install()
         self._watcher.start()
         for session_id, session in list(self.ledger.open.items()):
@@ -174,7 +181,7 @@ class WalletSessions(Logger):
         """
         self.store.forget_request(request_id)
         paid = request_paid(self.wallet, self.wallet.get_request(request_id))
-        self.store.kept.mark_request_deleted(request_id, paid=paid)
+        self.store.kept.mark_requests_deleted({request_id: paid})
         session_id = self.store.session_of_request(request_id)
         while session_id is not None and self.ledger.is_unclosed(session_id):
             if end(self.wallet, self.ledger, self.ledger.session(session_id)):
@@ -325,14 +332,6 @@ class WalletSessions(Logger):
         if session is not None:
             await self.abort(session.id)
         await self.store.flush()
-
-    def asks_first(self) -> bool:
-        """Tell whether the user wants to see coin and cost before each answer."""
-        return self._services.settings.ask_before_contributing
-
-    def broadcasts_by_itself(self) -> bool:
-        """Tell whether the sender's own payment is broadcast without the user's word, where it is due."""
-        return self._services.settings.broadcast_original_by_itself
 
     def answer(
         self, session_id: str, *, password: str | None, agreed: Share | None = None, despite_double_spend: bool = True

@@ -23,6 +23,7 @@ from ..session.receiver import SessionClosed, committed_contribution, created_of
 from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
+from .objections import Objections
 from .originals import Originals
 from .visible import seen_of
 
@@ -53,6 +54,7 @@ class Settling(Logger):
         wallet: Abstract_Wallet,
         ledger: Ledger,
         originals: Originals,
+        objections: Objections,
         *,
         electrum: ElectrumReceiverWallet,
         settings: Settings,
@@ -60,7 +62,7 @@ class Settling(Logger):
     ) -> None:
         """`hear(session, fate)` is told what became of the sender's coins, whenever the server was asked."""
         Logger.__init__(self)
-        self._wallet, self._ledger, self._originals = wallet, ledger, originals
+        self._wallet, self._ledger, self._originals, self._objections = wallet, ledger, originals, objections
         self._electrum, self._settings, self._hear = electrum, settings, hear
         self.tasks: dict[str, asyncio.Task[None]] = {}
         """By session ID: of the kept payments that no session's own task sees to."""
@@ -168,9 +170,9 @@ class Settling(Logger):
         return server
 
     def _check_unpaid(self, payment: KeptOriginal) -> None:
-        if not self._originals.is_ours(payment):
+        if not self._objections.is_ours(payment):
             raise UserError(_("it pays no address of this wallet any more"))
-        if self._originals.is_paid(payment):
+        if self._objections.is_paid(payment):
             raise UserError(_("the request is paid already; broadcasting it could charge the sender twice"))
 
     def _is_payjoin(self, payment: KeptOriginal, session: ReceiverSession | None, tx: Spender) -> bool:
@@ -277,7 +279,7 @@ class Settling(Logger):
             self._hear(session, fate)
         if not self._is_due(kept, session, due_at) or kept.txid in [tx.txid for tx in fate.spenders]:
             return True
-        if fate.spenders or self._originals.is_in_doubt(kept):
+        if fate.spenders or self._objections.is_in_doubt(kept):
             return False
         await self._originals.save()
         if (server := await self._settled()) is None:  # with the news that come the request may be paid
@@ -295,13 +297,13 @@ class Settling(Logger):
         """Tell whether a kept payment shall be broadcast now, without being asked for."""
         if due_at > now() or (session is not None and not _may_fall_back(session)):
             return False
-        return self._is_wanted(kept) and not self._originals.is_paid_to_any(kept)
+        return self._is_wanted(kept) and not self._objections.is_paid_to_any(kept)
 
     def _is_missing(self, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment may yet be due, as far as the wallet sees: nothing stands in its place."""
         if not self._is_wanted(kept) or self._originals.has_visible_spender(kept):
             return False
-        return not self._originals.is_paid_to_any(kept)
+        return not self._objections.is_paid_to_any(kept)
 
     def _is_lost(self, kept: KeptOriginal) -> bool:
         """Tell whether nobody knows what made one of a payment's coins: it is looked at until it is let go."""
@@ -311,9 +313,7 @@ class Settling(Logger):
     def _is_wanted(self, kept: KeptOriginal) -> bool:
         """Tell whether a payment may go out by itself; the user may have ended its session since it was read."""
         still = self._originals.still(kept)
-        if not self._settings.broadcast_original_by_itself or still is None or still.aborted:
-            return False
-        return self._originals.is_ours(still) and not self._originals.is_in_the_way(still)
+        return self._settings.broadcast_original_by_itself and still is not None and self._objections.is_free(still)
 
 
 def _in_log(session: ReceiverSession) -> KeptOriginal | None:

@@ -148,7 +148,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         waiting=waiting,
         fault=fault_of(session.records),
         trouble=(refusal := _refusal(sessions, session_id))
-        or _in_the_way(sessions, held)
+        or (_objection(sessions, held.txid) if held is not None else None)
         or _trouble(sessions, runner),
         refused=refusal is not None,
         request_id=created.request_id,
@@ -189,7 +189,7 @@ def _without_record(sessions: WalletSessions, view: View) -> View:
     wallet = sessions.wallet
     payment_sat = sum(txout.value for txout in Transaction(kept.tx).outputs() if wallet.is_mine(txout.address))
     is_seen = confirmations(wallet, kept.txid) is not None
-    otherwise = PaidBy.OTHER if sessions.originals.is_paid(kept) else None
+    otherwise = PaidBy.OTHER if sessions.objections.is_paid(kept) else None
     refusal = _refusal(sessions, view.session_id)
     return replace(
         view,
@@ -199,7 +199,7 @@ def _without_record(sessions: WalletSessions, view: View) -> View:
         is_kept=sessions.originals.may_be_mined(kept.txid),
         paid_by=PaidBy.ORIGINAL if is_seen else otherwise,
         paid_txid=kept.txid if is_seen else None,
-        trouble=refusal,
+        trouble=refusal or _objection(sessions, kept.txid),
         refused=refusal is not None,
     )
 
@@ -291,12 +291,16 @@ def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
     return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
 
 
-def _in_the_way(sessions: WalletSessions, held: Payment | None) -> str | None:
-    """Return why what is held does not go out by itself; by hand it can."""
-    kept = sessions.store.kept.of(held.txid) if held is not None else []
-    if not any(sessions.originals.is_in_the_way(one) for one in kept):
+def _objection(sessions: WalletSessions, txid: str) -> str | None:
+    """Return why the sender's payment does not go out by itself; by hand it can."""
+    kept = sessions.originals.holds(txid)
+    if any(sessions.objections.is_in_the_way(one) for one in kept):
+        said = _("Another request waits at the same address, and would count as paid too")
+    elif any(sessions.objections.is_in_doubt(one) for one in kept):
+        said = _("Another payment was seen a few minutes ago, and may be seen again")
+    else:
         return None
-    return _("Another request waits at the same address, and would count as paid too: nothing is broadcast by itself.")
+    return _("{}: nothing is broadcast by itself.").format(said)
 
 
 def _trouble(sessions: WalletSessions, runner: Runner | None) -> str | None:

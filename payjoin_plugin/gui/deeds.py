@@ -115,7 +115,9 @@ class Deeds(QObject):
 
     def unlock(self, session_id: str) -> None:
         """Ask for the password by Electrum's own dialog, and answer with it."""
-        if self._sessions.asks_first() and session_id not in self._agreed:  # turned on since it began to wait
+        if (
+            self._sessions.settings.ask_before_contributing and session_id not in self._agreed
+        ):  # turned on since it began to wait
             self.answer(session_id)
             return
         password = self._password()
@@ -132,7 +134,7 @@ class Deeds(QObject):
             "The sender's coins were spent elsewhere. If you answer, one of your coins is shown to them, and the "
             "payment may never come."
         )
-        if self._sessions.asks_first():
+        if self._sessions.settings.ask_before_contributing:
             self._foresee_and_ask(session_id, warning)
         elif self.questions.ask(self._window, warning + " " + _("Answer all the same?"), _("Answer all the same")):
             self._answer_with_password(session_id, despite_double_spend=True)

@@ -140,13 +140,13 @@ def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
 
     Not those of an aborted session: the user has decided.
     """
-    if sessions.broadcasts_by_itself() or not sessions.electrum.is_current():
+    if sessions.settings.broadcast_original_by_itself or not sessions.electrum.is_current():
         return {}
-    kept, unseen = sessions.originals.kept().values(), sessions.originals.unseen()
+    kept, at_stake = sessions.originals.kept().values(), sessions.objections.at_stake()
     return {
-        one.txid: unseen[one.txid]
+        one.txid: at_stake[one.txid]
         for one in kept
-        if one.txid in unseen and not one.aborted and _is_due(sessions, one.session_id)
+        if one.txid in at_stake and not one.aborted and _is_due(sessions, one.session_id)
     }
 
 

@@ -124,9 +124,9 @@ class RequestMarks(QObject):
 
     def _held(self, request_ids: Iterable[str]) -> dict[str, int]:
         """Return what the senders' payments pay (sat) that lie in our hands for these requests, unseen by anybody."""
-        wanted, originals = set(request_ids), self._sessions.originals
-        unseen, kept = originals.unseen(), originals.kept().values()
-        return {one.session_id: unseen[one.txid] for one in kept if one.request_id in wanted and one.txid in unseen}
+        wanted, kept = set(request_ids), self._sessions.originals.kept().values()
+        lost = self._sessions.objections.at_stake()
+        return {one.session_id: lost[one.txid] for one in kept if one.request_id in wanted and one.txid in lost}
 
     def _warning(self, held: dict[str, int]) -> str:
         amount = self._window.config.format_amount_and_units(sum(held.values()))

@@ -1,8 +1,8 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
     payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
-    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at", "aborted",
-                        "deleted_paid"
+    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at", "answered",
+                        "aborted", "deleted_paid"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
 in "also", each with its own mark of an abort.
@@ -48,6 +48,8 @@ class KeptOriginal:
     aborted: bool = False
     """The user ended its session, or deleted its request: it is never broadcast by itself for this one, even when its
     log is gone."""
+    answered: bool = False
+    """A coin of ours is out in a proposal beside it."""
     deleted_paid: bool = False
     """Its request was paid when the user deleted it, and we saw to that."""
     handed_over: bool = False
@@ -115,23 +117,23 @@ class KeptOriginals:
         with self._wallet.db.lock:
             return txid in self._entries()
 
+    def mark_answered(self, txid: str, session_id: str) -> None:
+        """Remember that a session shows a coin of ours to who made a payment."""
+        self._mark_hold(txid, session_id, answered=True)
+
     def mark_aborted(self, txid: str, session_id: str) -> None:
         """Remember that the user ended a session that holds a payment."""
-        with self._wallet.db.lock:
-            for hold in _holds(self._entries().get(txid)):
-                if hold.get("session_id") == session_id:
-                    self._mark(hold, aborted=True)
+        self._mark_hold(txid, session_id, aborted=True)
 
-    def mark_request_deleted(self, request_id: str, *, paid: bool) -> None:
-        """Remember that the user wants no more of a request: for it no payment goes out by itself.
+    def mark_requests_deleted(self, paid: Mapping[str, bool]) -> None:
+        """Remember that the user wants no more of some requests: for these no payment goes out by itself.
 
-        One that was paid is wanted all the same, should what paid it vanish.
+        `paid`: which of them (request IDs) were paid. Such a payment is wanted all the same, should what paid vanish.
         """
         with self._wallet.db.lock:
-            for entry in self._entries().values():
-                for hold in _holds(entry):
-                    if hold.get("request_id") == request_id:
-                        self._mark(hold, **({"deleted_paid": True} if paid else {"aborted": True}))
+            for hold in (one for entry in self._entries().values() for one in _holds(entry)):
+                if (request_id := hold.get("request_id")) in paid:
+                    self._mark(hold, **({"deleted_paid": True} if paid[str(request_id)] else {"aborted": True}))
 
     def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
         """Remember whether a payment is a local transaction of Electrum's by our doing, and its name."""
@@ -153,6 +155,12 @@ class KeptOriginals:
         with self._wallet.db.lock:
             if self._wallet.db.get(ORIGINALS_KEY, {}).pop(txid, None) is not None:
                 self._barrier.mark()
+
+    def _mark_hold(self, txid: str, session_id: str, **marks: bool) -> None:
+        with self._wallet.db.lock:
+            for hold in _holds(self._entries().get(txid)):
+                if hold.get("session_id") == session_id:
+                    self._mark(hold, **marks)
 
     def _entries(self) -> Mapping[str, object]:
         stored = self._wallet.db.get(ORIGINALS_KEY)
@@ -193,6 +201,7 @@ def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOrigina
         address=address if isinstance(address := hold.get("address"), str) else None,
         amount_sat=amount_sat if isinstance(amount_sat := hold.get("amount_sat"), int) else None,
         since_height=height if isinstance(height := hold.get("since_height"), int) else None,
+        answered=hold.get("answered") is True,
         aborted=hold.get("aborted") is True,
         deleted_paid=hold.get("deleted_paid") is True,
         handed_over=entry.get("handed_over") is True,

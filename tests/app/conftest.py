@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from payjoin_plugin.app import originals
+from payjoin_plugin.app import objections
 from tests.wallet.wallets import electrum_running
 
 
 @pytest.fixture(autouse=True)
 def what_was_dropped_stays_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for minutes whether a payment comes back; the one about that says how long it does."""
-    monkeypatch.setattr(originals, "DOUBT", 0.0)
+    monkeypatch.setattr(objections, "DOUBT", 0.0)
 
 
 @pytest.fixture(autouse=True, scope="module")

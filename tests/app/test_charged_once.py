@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,19 @@ from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
-from payjoin_plugin.app import originals, settling
+from payjoin_plugin.app import objections, settling
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.wire.uri import parse
-from tests.app.test_kept_originals import hold_paid_otherwise, other_payment, seen_to, vanish
+from tests.app.test_kept_originals import hold_paid_otherwise, one_for_two, other_payment, seen_to, vanish
 from tests.app.test_settling import SOON, hold, kept, unchecked
 from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
 from tests.wallet.servers import Server
-from tests.wallet.wallets import HEIGHT, reopen, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
 
 HOUR = 3600
 
@@ -70,9 +71,9 @@ def test_the_request_was_paid_and_is_deleted(tmp_path: Path, monkeypatch: pytest
             assert merchant.network.broadcast == []
             with pytest.raises(UserError, match="paid already"):
                 await merchant.sessions.broadcast_original(session_id)
-            assert merchant.sessions.originals.unseen() == {}
+            assert merchant.sessions.objections.at_stake() == {}
             await merchant.close()
-            assert merchant.sessions.originals.hand_over() == 0
+            assert merchant.sessions.handover.hand_over() == 0
             paying.cancel()
 
     run()
@@ -346,7 +347,7 @@ async def test_a_dropped_payjoin_is_not_broadcast_again_where_its_deleted_reques
 
 def test_what_had_paid_is_unseen_for_a_moment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_ahead = wall_clock(monkeypatch)
-    monkeypatch.setattr(originals, "DOUBT", 600.0)
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
 
     @on_electrums_loop
     async def run() -> None:
@@ -357,11 +358,58 @@ def test_what_had_paid_is_unseen_for_a_moment_only(tmp_path: Path, monkeypatch: 
             await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
             await asyncio.sleep(1)
             assert merchant.network.broadcast == []
-            monkeypatch.setattr(originals, "DOUBT", 0.0)  # time has passed
+            assert merchant.sessions.objections.at_stake() == {}
+            assert merchant.sessions.handover.hand_over() == 0
+            assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
+            monkeypatch.setattr(objections, "DOUBT", 0.0)  # time has passed
             await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
             paying.cancel()
 
     run()
+
+
+def test_what_paid_one_of_two_requests_of_a_payment_is_unseen_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with one_for_two(tmp_path) as (merchant, _first, second, original):
+            other = other_payment(merchant, second)
+            merchant.sees(other)
+            await merchant.until_row(second, status="paid_without_payjoin")
+            set_ahead(2 * HOUR)
+            await a_while(merchant)
+            vanish(merchant, second, other)
+            await asyncio.sleep(1)
+            assert merchant.network.broadcast == []
+            monkeypatch.setattr(objections, "DOUBT", 0.0)
+            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
+
+    run()
+
+
+@on_electrums_loop
+async def test_a_part_of_a_deleted_request_that_came_is_not_the_whole_of_a_payment_in_two_outputs(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        session_id, uri = merchant.offer()
+        made = merchant.shop.payment(parse(uri).address)
+        (script, _), *others = made.outputs
+        made = replace(made, outputs=((script, AMOUNT // 2), (script, AMOUNT // 2), *others))
+        paying = asyncio.ensure_future(merchant.shop.sender(uri, made=made).run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        address = merchant.row(session_id)["address"]
+        merchant.sees(transaction([foreign_outpoint("a part")], [(address, AMOUNT // 2)]))
+        merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+        await merchant.until_row(session_id, status="aborted")
+        assert merchant.sessions.objections.at_stake() == {made.transaction().txid(): AMOUNT}
+        assert await merchant.sessions.broadcast_original(session_id) == made.transaction().txid()
+        paying.cancel()
 
 
 # The clock

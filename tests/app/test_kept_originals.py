@@ -170,7 +170,7 @@ def test_an_original_is_broadcast_at_expiry_where_the_block_that_spent_its_coins
             hear(merchant, other, confirmed=True, height=HEIGHT - DEEP + 2)
             await merchant.until_row(session_id, status="failed")
             assert kept(merchant) == {txid}
-            assert merchant.sessions.originals.unseen() == {}
+            assert merchant.sessions.objections.at_stake() == {}
             trigger_callback("wallet_updated", merchant.wallet)
             await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
             del merchant.shop.chain.txs[other.txid()]
@@ -208,7 +208,7 @@ async def test_an_original_whose_coins_a_block_spends_elsewhere_is_handed_over_t
         hear(merchant, elsewhere(sender), confirmed=True, height=HEIGHT)
         await merchant.until_row(session_id, status="failed")
         await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 0
+        assert merchant.sessions.handover.hand_over() == 0
         assert kept(merchant) == {sender.made.transaction().txid()}
         paying.cancel()
 
@@ -324,7 +324,7 @@ async def test_the_payment_of_two_requests_of_which_one_is_paid_can_be_broadcast
     async with one_for_two(tmp_path) as (merchant, first, second, original):
         merchant.sees(other_payment(merchant, second))
         await merchant.until_row(second, status="paid_without_payjoin")
-        assert list(merchant.sessions.originals.unseen()) == [original.txid()]
+        assert list(merchant.sessions.objections.at_stake()) == [original.txid()]
         with pytest.raises(UserError, match="paid already"):
             await merchant.sessions.broadcast_original(second)
         assert await merchant.sessions.broadcast_original(first) == original.txid()
@@ -334,7 +334,7 @@ async def test_the_payment_of_two_requests_of_which_one_is_paid_can_be_broadcast
 async def test_the_payment_of_two_requests_is_handed_over_once_and_taken_back_once(tmp_path: Path) -> None:
     async with one_for_two(tmp_path) as (merchant, _, _, original):
         await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 1
+        assert merchant.sessions.handover.hand_over() == 1
         assert merchant.wallet.adb.get_tx_height(original.txid()).is_local_like()
         merchant.wallet.save_db()
         again = Merchant(merchant.shop, reopen(merchant.wallet))
@@ -430,13 +430,13 @@ async def test_a_session_that_nobody_knows_has_no_original(tmp_path: Path) -> No
 async def test_what_is_paid_otherwise_is_not_at_stake_and_becomes_no_local_transaction(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender, paying = await hold(merchant)
-        assert list(merchant.sessions.originals.unseen()) == [sender.made.transaction().txid()]
+        assert list(merchant.sessions.objections.at_stake()) == [sender.made.transaction().txid()]
         pay_otherwise(merchant, session_id)
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert kept(merchant) == {sender.made.transaction().txid()}
-        assert merchant.sessions.originals.unseen() == {}
+        assert merchant.sessions.objections.at_stake() == {}
         before = merchant.wallet.get_balance()
         await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 0
+        assert merchant.sessions.handover.hand_over() == 0
         assert merchant.wallet.get_balance() == before
         paying.cancel()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from electrum.fee_policy import FixedFeePolicy
-from electrum.invoices import Request
+from electrum.invoices import PR_UNPAID, Request
 from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, Transaction
 from electrum.util import trigger_callback
 
@@ -19,7 +20,16 @@ from tests.app.test_charged_once import HOUR, a_while
 from tests.app.test_kept_originals import other_payment, vanish
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
 from tests.pair import Sender
-from tests.wallet.wallets import HEIGHT, fund, imported_keys, reopen, see_confirmed
+from tests.wallet.wallets import (
+    HEIGHT,
+    foreign_outpoint,
+    fund,
+    imported_keys,
+    reopen,
+    see_confirmed,
+    see_in_mempool,
+    transaction,
+)
 
 
 def two_keys() -> str:
@@ -40,32 +50,36 @@ async def hold_at(merchant: Merchant, address: str) -> tuple[str, Request, Sende
     return session_id, request, sender, paying
 
 
-def bill_paid(merchant: Merchant, amount_sat: int, coins: list[PartialTxInput]) -> Transaction:
+def bill_paid(
+    merchant: Merchant, amount_sat: int, coins: list[PartialTxInput], *outputs: PartialTxOutput
+) -> Transaction:
     """The owner pays somebody else by Electrum; the change comes back to one of their addresses."""
     bill = PartialTxOutput(scriptpubkey=b"\x00\x14" + b"\x07" * 20, value=amount_sat)
-    tx = merchant.wallet.make_unsigned_transaction(coins=coins, outputs=[bill], fee_policy=FixedFeePolicy(500))
+    fee = FixedFeePolicy(500)
+    tx = merchant.wallet.make_unsigned_transaction(coins=coins, outputs=[bill, *outputs], fee_policy=fee)
     merchant.wallet.sign_transaction(tx, None)
     return Transaction(tx.serialize())
 
 
-def test_a_deposit_in_the_newest_block_is_older_than_the_request_at_its_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path, text=two_keys()) as merchant:
-            address = merchant.wallet.get_receiving_addresses()[0]
-            fund(merchant.wallet, 500_000, address=address, height=HEIGHT, label="deposit")
-            _session_id, request, sender, paying = await hold_at(merchant, address)
-            assert request.height == HEIGHT
-            assert merchant.sessions.originals.unseen() == {sender.made.transaction().txid(): AMOUNT}
-            set_ahead(2 * HOUR)
-            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
-            paying.cancel()
-
-    run()
+@pytest.mark.parametrize(
+    "deposit", ["in a block", "in the newest block", "its proof is not here yet", "not in a block"]
+)
+@on_electrums_loop
+async def test_an_address_that_was_used_offers_none(tmp_path: Path, deposit: str) -> None:
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        address = merchant.wallet.get_receiving_addresses()[0]
+        tx = transaction([foreign_outpoint("deposit")], [(address, 500_000)])
+        match deposit:
+            case "in a block" | "in the newest block":
+                see_confirmed(merchant.wallet, tx, height=HEIGHT if "newest" in deposit else 150)
+            case "its proof is not here yet":
+                see_in_mempool(merchant.wallet, tx, height=HEIGHT)
+            case _:
+                see_in_mempool(merchant.wallet, tx)
+        with request_made_in_window(wanted=True):
+            request = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "", HOUR, address))
+        assert "pj=" not in merchant.uri(request)
+        assert merchant.sessions.offering.why_plain(request) == "The address was used before."
 
 
 def test_a_change_that_comes_back_to_the_requests_address_pays_nothing(
@@ -76,11 +90,10 @@ def test_a_change_that_comes_back_to_the_requests_address_pays_nothing(
     @on_electrums_loop
     async def run() -> None:
         async with shop(tmp_path, text=two_keys()) as merchant:
-            address = merchant.wallet.get_receiving_addresses()[-1]
+            address = merchant.wallet.get_receiving_addresses()[0]
             session_id, _request, sender, paying = await hold_at(merchant, address)
-            bill = bill_paid(merchant, 100_000, merchant.wallet.get_spendable_coins())
-            assert [txout.value > AMOUNT for txout in bill.outputs() if txout.address == address] == [True]
-            merchant.sees(bill)
+            to_self = PartialTxOutput.from_address_and_value(address, 2 * AMOUNT)
+            merchant.sees(bill_paid(merchant, 100_000, merchant.wallet.get_spendable_coins(), to_self))
             await a_while(merchant)
             row = merchant.row(session_id)
             assert (row["status"], row["received_sat"]) == ("active", 0)
@@ -192,6 +205,31 @@ async def test_a_bump_that_adds_a_coin_of_ours_brings_no_more_than_the_payjoin(t
             assert view_of(merchant.sessions, session_id).replaced_by == (bumped.txid(), net_sat)
 
 
+async def given_out_again(
+    merchant: Merchant, amount_sat: int, set_ahead: Callable[[int], None], *, is_log_there: bool = True
+) -> tuple[Merchant, Sender, str, str]:
+    """Hold an original and go away; Electrum gives its address to another customer, who is to pay `amount_sat`.
+
+    Return the new run, who pays, their session, and the other one's request.
+    """
+    session_id, request, sender, paying = await hold_at(merchant, merchant.wallet.get_unused_address())
+    paying.cancel()
+    await merchant.sessions.store.flush()
+    alone = reopen(merchant.wallet)
+    merchant.sessions.store.close()
+    await merchant.close()
+    set_ahead(2 * HOUR)
+    second: str = alone.create_request(amount_sat, "another customer", HOUR, alone.get_unused_address())
+    assert alone.get_request(second).get_address() == request.get_address()
+    if not is_log_there:
+        alone.db.prune_uninstalled_plugin_data(set())
+    alone.save_db()
+    again = Merchant(merchant.shop, reopen(alone))
+    await again.open()
+    await a_while(again)
+    return again, sender, session_id, second
+
+
 @pytest.mark.parametrize("log", ["is there", "is gone"])
 def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
     tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
@@ -201,21 +239,11 @@ def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
     @on_electrums_loop
     async def run() -> None:
         async with shop(tmp_path) as merchant:
-            _session_id, request, sender, paying = await hold_at(merchant, merchant.wallet.get_unused_address())
-            await merchant.sessions.store.flush()
-            alone = reopen(merchant.wallet)
-            merchant.sessions.store.close()
-            await merchant.close()
-            set_ahead(2 * HOUR)
-            second = alone.create_request(AMOUNT, "another customer", HOUR, alone.get_unused_address())
-            assert alone.get_request(second).get_address() == request.get_address()
-            if log == "is gone":
-                alone.db.prune_uninstalled_plugin_data(set())
-            alone.save_db()
-            again = Merchant(merchant.shop, reopen(alone))
-            await again.open()
-            await a_while(again)
+            again, sender, session_id, second = await given_out_again(
+                merchant, AMOUNT, set_ahead, is_log_there=log == "is there"
+            )
             assert again.network.broadcast == []
+            assert "Another request waits at the same address" in (view_of(again.sessions, session_id).trouble or "")
             set_ahead(4 * HOUR)  # the other one has expired, and would count as paid all the same
             await a_while(again)
             assert again.network.broadcast == []
@@ -223,7 +251,43 @@ def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
             trigger_callback("wallet_updated", again.wallet)
             await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
             await again.close()
-            paying.cancel()
+
+    run()
+
+
+def test_another_customer_at_the_same_address_who_has_paid_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            again, sender, session_id, second = await given_out_again(merchant, AMOUNT // 2, set_ahead)
+            assert again.network.broadcast == []
+            address = again.wallet.get_request(second).get_address()
+            again.sees(transaction([foreign_outpoint("another customer")], [(address, AMOUNT // 2)]))
+            trigger_callback("wallet_updated", again.wallet)
+            await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
+            assert view_of(again.sessions, session_id).trouble is None
+            await again.close()
+
+    run()
+
+
+def test_what_would_pay_another_customers_request_is_handed_over_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            again, _sender, _session_id, second = await given_out_again(merchant, AMOUNT, set_ahead)
+            await again.close()
+            assert again.sessions.handover.hand_over() == 0
+            assert again.wallet.get_invoice_status(again.wallet.get_request(second)) == PR_UNPAID
+            assert len(again.sessions.store.kept.all()) == 1, "the file has it all the same"
 
     run()
 
@@ -231,8 +295,9 @@ def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
 @on_electrums_loop
 async def test_what_was_at_the_address_of_a_deleted_request_before_is_no_payment_of_it(tmp_path: Path) -> None:
     async with shop(tmp_path, text=two_keys()) as merchant:
-        address = merchant.wallet.get_receiving_addresses()[-1]
+        address = merchant.wallet.get_receiving_addresses()[0]
         session_id, request, sender, paying = await hold_at(merchant, address)
+        fund(merchant.wallet, 500_000, address=address, label="a deposit that the wallet hears of late")
         merchant.wallet.delete_request(request.get_id())
         await merchant.until_row(session_id, status="aborted")
         assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
@@ -268,3 +333,14 @@ def test_nothing_goes_out_to_an_address_that_was_given_away(
             paying.cancel()
 
     run()
+
+
+@on_electrums_loop
+async def test_nothing_is_at_stake_where_the_address_was_given_away(tmp_path: Path) -> None:
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        address = merchant.wallet.get_receiving_addresses()[0]
+        _session_id, _request, sender, paying = await hold_at(merchant, address)
+        assert merchant.sessions.objections.at_stake() == {sender.made.transaction().txid(): AMOUNT}
+        await asyncio.to_thread(merchant.wallet.delete_address, address)
+        assert merchant.sessions.objections.at_stake() == {}
+        paying.cancel()

@@ -111,6 +111,30 @@ def test_an_original_whose_coin_nobody_knows_for_two_weeks_is_let_go_and_its_add
     run()
 
 
+def test_the_address_of_a_payjoin_that_may_come_back_with_its_parent_goes_to_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+    monkeypatch.setattr(settling, "LONGEST_REFUSED", 0.01)
+    monkeypatch.setattr(originals, "AN_HOUR", 0)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with shop(tmp_path) as merchant:
+            session_id, sender = await merchant.answered()
+            forget_parent(merchant, sender)
+            set_ahead(7200)
+            await merchant.until_row(session_id, status="expired")
+            await merchant.until(lambda: merchant.sessions.store.kept.all()[0].vanished_at is not None)
+            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+            set_ahead(LOST_AFTER + 7200)
+            trigger_callback("wallet_updated", merchant.wallet)
+            await asyncio.sleep(0.3)
+            assert merchant.row(session_id)["address"] not in merchant.wallet.get_unused_addresses()
+
+    run()
+
+
 @pytest.mark.parametrize("log_is_there", [True, False], ids=["by its session", "without its log"])
 def test_its_original_is_kept_and_tried_and_out_when_the_parent_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, log_is_there: bool

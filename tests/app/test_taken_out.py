@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from electrum.fee_policy import FixedFeePolicy
-from electrum.transaction import PartialTxOutput
+from electrum.transaction import PartialTxOutput, Transaction
+from electrum.util import trigger_callback
 
 from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
-from tests.merchant import Merchant, on_electrums_loop, shop
-from tests.wallet.wallets import reopen
+from tests.merchant import Merchant, on_electrums_loop, shop, wall_clock
+from tests.wallet.wallets import reopen, transaction
 
 
 @asynccontextmanager
@@ -23,7 +24,7 @@ async def taken_out(folder: Path) -> AsyncIterator[tuple[Merchant, str]]:
     async with shop(folder) as merchant:
         _, sender, paying = await hold(merchant)
         await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 1
+        assert merchant.sessions.handover.hand_over() == 1
         yield merchant, sender.made.transaction().txid()
         paying.cancel()
 
@@ -42,7 +43,7 @@ async def test_what_the_wallet_sees_already_is_not_called_local(tmp_path: Path) 
         _, sender, paying = await hold(merchant)
         txid = merchant.sees(sender.made.transaction())
         await merchant.close()
-        assert merchant.sessions.originals.hand_over() == 0
+        assert merchant.sessions.handover.hand_over() == 0
         assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
         paying.cancel()
 
@@ -50,10 +51,10 @@ async def test_what_the_wallet_sees_already_is_not_called_local(tmp_path: Path) 
 @on_electrums_loop
 async def test_what_has_its_session_still_is_taken_back(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
+        merchant.sessions.handover.take_back(merchant.sessions.ledger.is_readable)
         assert merchant.wallet.db.get_transaction(txid) is None
         assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
-        assert merchant.sessions.originals.hand_over() == 1
+        assert merchant.sessions.handover.hand_over() == 1
 
 
 @on_electrums_loop
@@ -73,9 +74,56 @@ async def test_what_the_user_removed_meanwhile_goes_out_no_more(tmp_path: Path) 
 
 
 @on_electrums_loop
+async def test_what_the_user_removed_meanwhile_ends_its_session_and_is_handed_over_to_nobody_again(
+    tmp_path: Path,
+) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.wallet.adb.remove_transaction(txid)
+        merchant.wallet.save_db()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        (session_id,) = again.sessions.store.session_ids()
+        assert again.row(session_id)["status"] == "aborted"
+        assert again.sessions.objections.at_stake() == {}
+        await again.close()
+        assert again.sessions.handover.hand_over() == 0
+        assert again.wallet.db.get_transaction(txid) is None
+
+
+@pytest.mark.parametrize("log", ["is there", "is gone"])
+def test_what_electrum_itself_removed_for_a_conflict_is_wanted_still(
+    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ahead = wall_clock(monkeypatch)
+
+    @on_electrums_loop
+    async def run() -> None:
+        async with taken_out(tmp_path) as (merchant, txid):
+            wallet, (kept,) = merchant.wallet, merchant.sessions.store.kept.all()
+            spent = Transaction(kept.tx).inputs()[0].prevout.to_str()
+            conflict = transaction([spent], [(wallet.get_receiving_addresses()[3], 10_000)])
+            merchant.sees(conflict)
+            assert wallet.db.get_transaction(txid) is None
+            if log == "is gone":
+                wallet.db.prune_uninstalled_plugin_data(set())
+            wallet.save_db()
+            again = Merchant(merchant.shop, reopen(wallet))
+            await again.open()
+            assert [one.aborted for one in again.sessions.store.kept.all()] == [False]
+            set_ahead(7200)
+            again.wallet.adb.remove_transaction(conflict.txid())
+            again.shop.chain.txs.pop(conflict.txid())
+            trigger_callback("wallet_updated", again.wallet)
+            await again.until(lambda: again.network.broadcast == [txid])
+            await again.close()
+
+    run()
+
+
+@on_electrums_loop
 async def test_what_lost_its_session_stays_where_it_can_be_broadcast(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
-        merchant.sessions.originals.take_back(lambda _session_id: False)
+        merchant.sessions.handover.take_back(lambda _session_id: False)
         assert merchant.wallet.db.get_transaction(txid) is not None
         assert "Payjoin" in merchant.wallet.get_label_for_txid(txid)
 
@@ -98,12 +146,12 @@ async def test_what_has_a_log_that_cannot_be_read_stays_too_when_we_are_here_aga
 async def test_a_name_that_the_user_gave_is_kept_both_ways(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         _, sender, paying = await hold(merchant)
-        wallet, originals, txid = merchant.wallet, merchant.sessions.originals, sender.made.transaction().txid()
+        wallet, handover, txid = merchant.wallet, merchant.sessions.handover, sender.made.transaction().txid()
         wallet.set_label(txid, "Mrs Smith")
         await merchant.close()
-        originals.hand_over()
+        handover.hand_over()
         assert wallet.get_label_for_txid(txid) == "Mrs Smith"
-        originals.take_back(merchant.sessions.ledger.is_readable)
+        handover.take_back(merchant.sessions.ledger.is_readable)
         assert wallet.get_label_for_txid(txid) == "Mrs Smith"
         paying.cancel()
 
@@ -113,8 +161,8 @@ async def test_the_name_that_we_gave_goes_whatever_language_electrum_speaks_by_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
-        monkeypatch.setattr("payjoin_plugin.app.originals._", str.upper)
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
+        monkeypatch.setattr("payjoin_plugin.app.handover._", str.upper)
+        merchant.sessions.handover.take_back(merchant.sessions.ledger.is_readable)
         assert txid not in merchant.wallet.get_all_labels()
 
 
@@ -122,7 +170,7 @@ async def test_the_name_that_we_gave_goes_whatever_language_electrum_speaks_by_t
 async def test_what_electrum_broadcast_meanwhile_stays_and_loses_its_label(tmp_path: Path) -> None:
     async with taken_out(tmp_path) as (merchant, txid):
         merchant.sees(merchant.wallet.db.get_transaction(txid))
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
+        merchant.sessions.handover.take_back(merchant.sessions.ledger.is_readable)
         assert merchant.wallet.db.get_transaction(txid) is not None
         assert "Payjoin" not in merchant.wallet.get_label_for_txid(txid)
 
@@ -138,6 +186,6 @@ async def test_what_was_spent_meanwhile_is_not_torn_out_with_what_spends_it(tmp_
         )
         wallet.sign_transaction(child, None)
         assert wallet.adb.add_transaction(child)
-        merchant.sessions.originals.take_back(merchant.sessions.ledger.is_readable)
+        merchant.sessions.handover.take_back(merchant.sessions.ledger.is_readable)
         assert wallet.db.get_transaction(txid) is not None
         assert wallet.db.get_transaction(child.txid()) is not None
