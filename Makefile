@@ -23,7 +23,7 @@ test: lint ## everything that is tested; CI runs this
 	$(RUN) --peers -- sh -ec 'coverage erase; coverage run -m pytest $(CORE) $(FAST); coverage combine -q; coverage report'
 	$(RUN) --peers -- python -m pytest $(addprefix --ignore=,$(CORE)) --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-check: lint ## the fast tier, under a minute: what each commit passes
+check: lint ## the fast tier, in minutes: what each commit passes
 	$(RUN) -- python -m pytest $(addprefix --ignore=,$(SLOW)) $(FAST)
 
 lint: ## format, lint and types

@@ -12,12 +12,12 @@ from electrum.gui.qt.util import read_QIcon_from_bytes
 from electrum.plugin import hook
 
 from .app.plugin import PayjoinPlugin
+from .faults import own_fault
 from .gui.bridge import Bridge, wait_for
 from .gui.questions import Questions
 from .gui.removal import Removal
 from .gui.transactions import add_line, fill_line, remove_lines
 from .gui.window import WindowParts
-from .gui.wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.daemon import Daemon

@@ -47,11 +47,12 @@ CORE_LAYERS = {
 CORE = tuple(CORE_LAYERS)
 LAYERS = {
     **CORE_LAYERS,
+    "faults": Layer(ours=(), others=("electrum.logging",)),
     "client": Layer(ours=(*CORE, "client"), others=("aiohttp", "aiohttp_socks", "yarl")),
-    "wallet": Layer(ours=(*CORE, "wallet"), others=("aiorpcx", "electrum", "electrum_ecc")),
+    "wallet": Layer(ours=(*CORE, "faults", "wallet"), others=("aiorpcx", "electrum", "electrum_ecc")),
     "app": Layer(ours=(*CORE, "client", "wallet", "app"), others=("aiohttp", "aiorpcx", "electrum")),
-    "gui": Layer(ours=("errors", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
-    "qt": Layer(ours=("errors", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
+    "gui": Layer(ours=("errors", "faults", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
+    "qt": Layer(ours=("errors", "faults", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
     "cmdline": Layer(ours=("app",), others=("electrum",)),
     "__init__": Layer(ours=("errors", "app"), others=("electrum",)),  # and none of ours while it is imported
 }

@@ -1,15 +1,13 @@
-"""What became of a request without us: deleted, its payment removed, its address given out again; and by a deletion."""
+"""What became of a request without us: deleted, its payment removed, its address given out again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..session.events import Abort, Closed, Success
-from ..session.outcome import outcome_of
-from ..session.receiver import ProposalPosted, created_of, open_state
-from ..wallet.watching import arrived_sat, requests_at
+from ..session.receiver import ProposalPosted, created_of
+from ..wallet.watching import requests_at
+from .ending import end
 from .ledger import now
-from .visible import seen_of
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -35,19 +33,6 @@ def awaken(wallet: Abstract_Wallet, ledger: Ledger, session_id: str) -> None:
     session = ledger.open.get(session_id)
     if session is not None and _is_over(wallet, session):
         end(wallet, ledger, session)
-
-
-def end(wallet: Abstract_Wallet, ledger: Ledger, session: ReceiverSession) -> bool:
-    """End a session by what the chain shows, or else as an abort, the user's word; False where it moved meanwhile."""
-    state = session.state
-    created = created_of(state)
-    is_paid = arrived_sat(wallet, created.address) >= created.amount_sat
-    outcome = outcome_of(open_state(state), seen_of(wallet, session), request_paid=is_paid) or Abort()
-    if not ledger.record(session, Closed(outcome), after=state):
-        return False
-    if isinstance(outcome, Success):
-        ledger.name_payjoin(session)
-    return True
 
 
 def _is_over(wallet: Abstract_Wallet, session: ReceiverSession) -> bool:

@@ -30,8 +30,9 @@ from ..wallet.seams import Seams
 from ..wallet.storage import WalletStore
 from ..wallet.watching import ChainWatcher, request_paid, requests_at
 from ..wire.uri import append_pj
-from .absence import awaken, catch_up, end
+from .absence import awaken, catch_up
 from .doublespend import DoubleSpends
+from .ending import end
 from .handover import Handover
 from .ledger import Ledger, ReceiverSession, now
 from .live import LiveSessions

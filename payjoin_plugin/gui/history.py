@@ -19,8 +19,9 @@ from PyQt6.QtGui import QIcon
 
 from ..app.finder import Finder
 from ..app.visible import PaidBy
+from ..faults import own_fault
 from .words import payjoin_words
-from .wraps import Wraps, own_fault
+from .wraps import Wraps
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow

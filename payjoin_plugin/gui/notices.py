@@ -16,9 +16,9 @@ from ..app.finder import Finder
 from ..app.view import View, head_of, view_of
 from ..app.visible import PaidBy
 from ..errors import UnreadableLog
+from ..faults import own_fault
 from ..session.status import Status, Waiting
 from .bridge import Look
-from .wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow

@@ -15,8 +15,9 @@ from electrum.i18n import _
 from PyQt6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ..app.plugin import AtStake, PayjoinPlugin
+from ..faults import own_fault
 from .questions import Questions
-from .wraps import Wraps, own_fault
+from .wraps import Wraps
 
 if TYPE_CHECKING:
     from electrum.simple_config import SimpleConfig

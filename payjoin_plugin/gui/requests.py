@@ -15,9 +15,9 @@ from PyQt6.QtGui import QHelpEvent, QIcon, QStandardItem
 from PyQt6.QtWidgets import QMenu, QToolTip
 
 from ..app.view import View, view_of_request
+from ..faults import own_fault
 from .labels import plain_tooltip
 from .words import line_of, why_no_abort
-from .wraps import own_fault
 
 if TYPE_CHECKING:
     from electrum.gui.qt.main_window import ElectrumWindow

@@ -12,6 +12,7 @@ from PyQt6.QtGui import QIcon
 from PyQt6.QtWidgets import QWidget
 
 from ..app.finder import Finder
+from ..faults import own_fault
 from .bridge import Bridge
 from .coins import CoinMarks
 from .deeds import Deeds
@@ -20,7 +21,7 @@ from .notices import Notices
 from .questions import Questions
 from .receive import StatusPanel, Toggle
 from .requests import RequestMarks
-from .wraps import Wraps, own_fault
+from .wraps import Wraps
 
 if TYPE_CHECKING:
     from electrum.address_synchronizer import AddressSynchronizer

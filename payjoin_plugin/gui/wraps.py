@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from electrum.logging import get_logger
-
-_logger = get_logger(__name__)
+from ..faults import own_fault
 
 
 class Wraps:
@@ -68,12 +65,3 @@ class Wraps:
     def _set(self, target: Any, name: str, ours: Callable[..., Any]) -> None:
         self._put.append((target, name, ours, target.__dict__.get(name)))
         setattr(target, name, ours)
-
-
-@contextmanager
-def own_fault(where: str) -> Iterator[None]:
-    """Log what goes wrong in us, and go on: it must not reach Electrum."""
-    try:
-        yield
-    except Exception:
-        _logger.exception(f"payjoin had a fault at {where}")

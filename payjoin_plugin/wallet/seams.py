@@ -16,20 +16,16 @@ Whatever goes wrong in us is logged, and Electrum gets what it would have got wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from electrum.logging import get_logger
-
+from ..faults import own_fault
 from .watching import requests_at
 
 if TYPE_CHECKING:
     from electrum.invoices import Request
     from electrum.transaction import PartialTxInput
     from electrum.wallet import Abstract_Wallet
-
-_logger = get_logger(__name__)
 
 STOP_PATIENCE = 2
 """Seconds that a closing wallet waits for its sessions."""
@@ -111,7 +107,7 @@ class Seams:
         def add_payment_request(req: Request, *, write_to_disk: bool = True) -> str:
             # An import writes nothing yet, and brings back requests that were offered elsewhere.
             if self._is_on("add_payment_request") and req.get_address() is not None:
-                with _own_fault("a new request"):
+                with own_fault("a new request"):
                     if self._wallet.get_request(req.get_id()) is None:
                         self._owner.request_added(req, imported=not write_to_disk)
             request_id: str = original(req, write_to_disk=write_to_disk)
@@ -125,7 +121,7 @@ class Seams:
         def get_request_uri(req: Request) -> str | None:
             plain: str | None = original(req)
             if plain is not None and self._is_on("get_request_URI") and req.get_address() is not None:
-                with _own_fault("a request's URI"):
+                with own_fault("a request's URI"):
                     return self._owner.uri_of(req, plain)
             return plain
 
@@ -136,7 +132,7 @@ class Seams:
 
         def delete_request(request_id: str, *, write_to_disk: bool = True) -> None:
             if self._is_on("delete_request") and self._wallet.get_request(request_id) is not None:
-                with _own_fault("a deleted request"):
+                with own_fault("a deleted request"):
                     self._owner.request_deleted(request_id)
             original(request_id, write_to_disk=write_to_disk)
 
@@ -148,7 +144,7 @@ class Seams:
         def clear_requests() -> None:
             if self._is_on("clear_requests"):
                 for request in self._wallet.get_sorted_requests():
-                    with _own_fault("a deleted request"):
+                    with own_fault("a deleted request"):
                         self._owner.request_deleted(request.get_id())
             original()
 
@@ -160,7 +156,7 @@ class Seams:
         async def stop() -> None:
             try:
                 if self._is_on("stop"):
-                    with _own_fault("closing"):
+                    with own_fault("closing"):
                         async with asyncio.timeout(STOP_PATIENCE):
                             await self._owner.stopped()
             finally:  # even if we get cancelled
@@ -174,7 +170,7 @@ class Seams:
         def get_unused_addresses() -> Sequence[str]:
             addresses: Sequence[str] = original()
             if self._is_on("get_unused_addresses"):
-                with _own_fault("unused addresses"):
+                with own_fault("unused addresses"):
                     held = self._owner.held_addresses()
                     free = [address for address in addresses if address not in held]
                     # Who had an expired request may still pay it: its address goes to another customer last of all.
@@ -189,7 +185,7 @@ class Seams:
         def get_receiving_address() -> str:
             address: str = original()
             if self._is_on("get_receiving_address"):
-                with _own_fault("a receiving address"):
+                with own_fault("a receiving address"):
                     return self._not_held(address)
             return address
 
@@ -216,7 +212,7 @@ class Seams:
             if original(utxo):
                 return True
             if self._is_on("is_frozen_coin"):
-                with _own_fault("a reserved coin"):
+                with own_fault("a reserved coin"):
                     outpoint = utxo.prevout.to_str()
                     return outpoint in self._owner.reserved_outpoints() and not is_unfrozen(self._wallet, outpoint)
             return False
@@ -227,12 +223,3 @@ class Seams:
 def is_unfrozen(wallet: Abstract_Wallet, outpoint: str) -> bool:
     """Tell whether the user has said "Unfreeze" of a coin, ever; that is stored by Electrum, and has no public name."""
     return wallet._frozen_coins.get(outpoint) is False  # noqa: SLF001
-
-
-@contextmanager
-def _own_fault(where: str) -> Iterator[None]:
-    """Log what goes wrong in us, and go on: it must not reach Electrum."""
-    try:
-        yield
-    except Exception:
-        _logger.exception(f"payjoin had a fault at {where}")
