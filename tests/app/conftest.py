@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from payjoin_plugin.app import objections
+from tests.merchant import wall_clock
 from tests.wallet.wallets import electrum_running
 
 
@@ -12,6 +13,12 @@ from tests.wallet.wallets import electrum_running
 def what_was_dropped_stays_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for minutes whether a payment comes back; the one about that says how long it does."""
     monkeypatch.setattr(objections, "DOUBT", 0.0)
+
+
+@pytest.fixture
+def set_ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Call it with seconds, and the clock is so many ahead."""
+    return wall_clock(monkeypatch)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from payjoin_plugin.errors import Unreachable, UserError
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_kept_originals import hold_paid_otherwise, one_for_two, other_payment, seen_to, vanish
 from tests.app.test_settling import SOON, hold, kept, unchecked
-from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop, wall_clock
+from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.servers import Server
 from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
@@ -59,71 +60,57 @@ async def a_while(merchant: Merchant) -> None:
 # The request is deleted
 
 
-def test_the_request_was_paid_and_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, paying = await hold_paid_and_deleted(merchant)
-            set_ahead(2 * HOUR)
-            await a_while(merchant)
-            assert merchant.network.broadcast == []
-            with pytest.raises(UserError, match="paid already"):
-                await merchant.sessions.broadcast_original(session_id)
-            assert merchant.sessions.objections.at_stake() == {}
-            await merchant.close()
-            assert merchant.sessions.handover.hand_over() == 0
-            paying.cancel()
-
-    run()
+@on_electrums_loop
+async def test_the_request_was_paid_and_is_deleted(tmp_path: Path, set_ahead: Callable[[int], None]) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, paying = await hold_paid_and_deleted(merchant)
+        set_ahead(2 * HOUR)
+        await a_while(merchant)
+        assert merchant.network.broadcast == []
+        with pytest.raises(UserError, match="paid already"):
+            await merchant.sessions.broadcast_original(session_id)
+        assert merchant.sessions.objections.at_stake() == {}
+        await merchant.close()
+        assert merchant.sessions.handover.hand_over() == 0
+        paying.cancel()
 
 
-def test_what_paid_a_deleted_request_vanishes_and_is_due_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_what_paid_a_deleted_request_vanishes_and_is_due_all_the_same(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, other, paying = await hold_paid_otherwise(merchant)
-            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
-            vanish(merchant, session_id, other)
-            set_ahead(2 * HOUR)
-            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
-            paying.cancel()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, sender, other, paying = await hold_paid_otherwise(merchant)
+        merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+        vanish(merchant, session_id, other)
+        set_ahead(2 * HOUR)
+        await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        paying.cancel()
 
 
-def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was_deleted(
+@on_electrums_loop
+async def test_the_network_takes_the_payment_of_a_failed_session_after_its_request_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Backoff, "next", lambda _: 0.01)
+    async with shop(tmp_path) as merchant:
+        take, refused = merchant.network.broadcast_transaction, 0
 
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            take, refused = merchant.network.broadcast_transaction, 0
+        async def refuse(_tx: Transaction) -> None:
+            nonlocal refused
+            refused += 1
+            raise TxBroadcastServerReturnedError("mempool min fee not met")
 
-            async def refuse(_tx: Transaction) -> None:
-                nonlocal refused
-                refused += 1
-                raise TxBroadcastServerReturnedError("mempool min fee not met")
-
-            merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
-            session_id, uri = merchant.offer()
-            await merchant.shop.sender(uri, parameters=Parameters(version=3)).run()
-            await merchant.until_row(session_id, status="failed")
-            await merchant.until(lambda: refused > 1)
-            merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
-            merchant.network.broadcast_transaction = take  # type: ignore[method-assign]
-            await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
-            await a_while(merchant)
-            assert merchant.network.broadcast == []
-
-    run()
+        merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        session_id, uri = merchant.offer()
+        await merchant.shop.sender(uri, parameters=Parameters(version=3)).run()
+        await merchant.until_row(session_id, status="failed")
+        await merchant.until(lambda: refused > 1)
+        merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
+        merchant.network.broadcast_transaction = take  # type: ignore[method-assign]
+        await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+        await a_while(merchant)
+        assert merchant.network.broadcast == []
 
 
 @on_electrums_loop
@@ -138,24 +125,19 @@ async def test_a_request_that_is_deleted_after_its_payjoin_came_ends_by_it(tmp_p
         assert (kept_one.aborted, kept_one.deleted_paid) == (False, True)
 
 
-def test_a_session_that_lapsed_by_a_wrong_clock_does_not_wake_at_anothers_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_a_session_that_lapsed_by_a_wrong_clock_does_not_wake_at_anothers_address(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _uri = merchant.offer()
-            set_ahead(2 * HOUR)
-            trigger_callback("wallet_updated", merchant.wallet)
-            await merchant.until(lambda: session_id in merchant.sessions.ledger.lapsed)
-            merchant.wallet.create_request(3_000_000, "another", HOUR, merchant.row(session_id)["address"])
-            set_ahead(0)
-            trigger_callback("wallet_updated", merchant.wallet)
-            await merchant.until_row(session_id, status="aborted")
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, _uri = merchant.offer()
+        set_ahead(2 * HOUR)
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until(lambda: session_id in merchant.sessions.ledger.lapsed)
+        merchant.wallet.create_request(3_000_000, "another", HOUR, merchant.row(session_id)["address"])
+        set_ahead(0)
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until_row(session_id, status="aborted")
 
 
 @on_electrums_loop
@@ -178,154 +160,134 @@ async def test_a_paid_request_that_was_deleted_while_the_plugin_was_not_there_is
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])
-def test_the_request_was_deleted_while_the_plugin_was_not_there(
-    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_the_request_was_deleted_while_the_plugin_was_not_there(
+    tmp_path: Path, log: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant)
-            await merchant.sessions.store.flush()
-            alone = reopen(merchant.wallet)
-            alone.delete_request(merchant.row(session_id)["request_id"])
-            if log == "is gone":
-                alone.db.prune_uninstalled_plugin_data(set())
-            alone.save_db()
-            merchant.sessions.store.close()
-            await merchant.close()
-            again = Merchant(merchant.shop, reopen(alone))
-            await again.open()
-            assert len(kept(again)) == 1
-            if log == "is there":
-                assert again.row(session_id)["status"] == "aborted"
-            await a_while(again)
-            set_ahead(2 * HOUR)
-            await a_while(again)
-            assert again.network.broadcast == []
-            assert await again.sessions.broadcast_original(session_id), "by hand it can be had"
-            await again.close()
-            paying.cancel()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        await merchant.sessions.store.flush()
+        alone = reopen(merchant.wallet)
+        alone.delete_request(merchant.row(session_id)["request_id"])
+        if log == "is gone":
+            alone.db.prune_uninstalled_plugin_data(set())
+        alone.save_db()
+        merchant.sessions.store.close()
+        await merchant.close()
+        again = Merchant(merchant.shop, reopen(alone))
+        await again.open()
+        assert len(kept(again)) == 1
+        if log == "is there":
+            assert again.row(session_id)["status"] == "aborted"
+        await a_while(again)
+        set_ahead(2 * HOUR)
+        await a_while(again)
+        assert again.network.broadcast == []
+        assert await again.sessions.broadcast_original(session_id), "by hand it can be had"
+        await again.close()
+        paying.cancel()
 
 
 # The connection
 
 
 @pytest.mark.parametrize("by", ["itself", "hand"])
-def test_another_connection_takes_the_place_of_the_one_on_which_all_was_known(tmp_path: Path, by: str) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            network, second = merchant.network, Server("second", merchant.shop.chain)
-            second.on_broadcast = network.broadcast_transaction
-            assert network.interface is not None
+@on_electrums_loop
+async def test_another_connection_takes_the_place_of_the_one_on_which_all_was_known(tmp_path: Path, by: str) -> None:
+    async with shop(tmp_path) as merchant:
+        network, second = merchant.network, Server("second", merchant.shop.chain)
+        second.on_broadcast = network.broadcast_transaction
+        assert network.interface is not None
 
-            async def dead(_tx: Transaction) -> None:
-                network.interface = second
-                raise RequestTimedOut
+        async def dead(_tx: Transaction) -> None:
+            network.interface = second
+            raise RequestTimedOut
 
-            network.interface.on_broadcast = dead
-            session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
-            other = other_payment(merchant, session_id)
-            merchant.shop.chain.add(other)  # of which the wallet does not know yet
-            if by == "hand":
-                with pytest.raises(Unreachable):
-                    await merchant.sessions.broadcast_original(session_id)
-            await merchant.until(lambda: network.interface is second)
-            await asyncio.sleep(0.2)
-            assert network.broadcast == []
-            assert not merchant.sessions.electrum.is_current()
-            merchant.sees(other)
-            merchant.wallet.adb.synchronizer = merchant.wallet.adb.verifier = Synchronizer(second)
-            await merchant.until_row(session_id, status="paid_without_payjoin")
-            await a_while(merchant)
-            assert network.broadcast == []
-            paying.cancel()
-
-    run()
+        network.interface.on_broadcast = dead
+        session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
+        other = other_payment(merchant, session_id)
+        merchant.shop.chain.add(other)  # of which the wallet does not know yet
+        if by == "hand":
+            with pytest.raises(Unreachable):
+                await merchant.sessions.broadcast_original(session_id)
+        await merchant.until(lambda: network.interface is second)
+        await asyncio.sleep(0.2)
+        assert network.broadcast == []
+        assert not merchant.sessions.electrum.is_current()
+        merchant.sees(other)
+        merchant.wallet.adb.synchronizer = merchant.wallet.adb.verifier = Synchronizer(second)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        await a_while(merchant)
+        assert network.broadcast == []
+        paying.cancel()
 
 
 @pytest.mark.parametrize("by", ["itself", "hand"])
-def test_the_news_that_the_request_is_paid_is_being_fetched(
+@on_electrums_loop
+async def test_the_news_that_the_request_is_paid_is_being_fetched(
     tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "PATIENCE", 0.1)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
-            assert merchant.sessions.electrum.is_current()
-            merchant.wallet.is_up_to_date = lambda: False
-            assert merchant.sessions.electrum.is_current(), "a sender need not wait for the news"
-            if by == "hand":
-                with pytest.raises(Unreachable, match="not up to date"):
-                    await merchant.sessions.broadcast_original(session_id)
-            else:
-                await merchant.until_row(session_id, status="expired")
-                await asyncio.sleep(0.5)
-            assert merchant.network.broadcast == []
-            merchant.sees(other_payment(merchant, session_id))
-            del merchant.wallet.is_up_to_date
-            await merchant.until_row(session_id, status="paid_without_payjoin")
-            await a_while(merchant)
-            assert merchant.network.broadcast == []
-            paying.cancel()
-
-    run()
-
-
-def test_the_connection_changes_while_the_file_is_saved(tmp_path: Path) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant, exp=SOON)
-            second, save = Server("second", merchant.shop.chain), merchant.sessions.originals.save
-            second.on_broadcast = merchant.network.broadcast_transaction
-
-            async def meanwhile() -> None:
-                merchant.network.interface = second
-                await save()
-
-            merchant.sessions.originals.save = meanwhile  # type: ignore[method-assign]
-            merchant.shop.chain.add(other_payment(merchant, session_id))
-            await merchant.until(lambda: merchant.network.interface is second)
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
+        assert merchant.sessions.electrum.is_current()
+        merchant.wallet.is_up_to_date = lambda: False
+        assert merchant.sessions.electrum.is_current(), "a sender need not wait for the news"
+        if by == "hand":
+            with pytest.raises(Unreachable, match="not up to date"):
+                await merchant.sessions.broadcast_original(session_id)
+        else:
+            await merchant.until_row(session_id, status="expired")
             await asyncio.sleep(0.5)
-            assert merchant.network.broadcast == []
-            paying.cancel()
+        assert merchant.network.broadcast == []
+        merchant.sees(other_payment(merchant, session_id))
+        del merchant.wallet.is_up_to_date
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        await a_while(merchant)
+        assert merchant.network.broadcast == []
+        paying.cancel()
 
-    run()
+
+@on_electrums_loop
+async def test_the_connection_changes_while_the_file_is_saved(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant, exp=SOON)
+        second, save = Server("second", merchant.shop.chain), merchant.sessions.originals.save
+        second.on_broadcast = merchant.network.broadcast_transaction
+
+        async def meanwhile() -> None:
+            merchant.network.interface = second
+            await save()
+
+        merchant.sessions.originals.save = meanwhile  # type: ignore[method-assign]
+        merchant.shop.chain.add(other_payment(merchant, session_id))
+        await merchant.until(lambda: merchant.network.interface is second)
+        await asyncio.sleep(0.5)
+        assert merchant.network.broadcast == []
+        paying.cancel()
 
 
-def test_the_payment_comes_while_the_file_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
+@on_electrums_loop
+async def test_the_payment_comes_while_the_file_is_saved(tmp_path: Path, set_ahead: Callable[[int], None]) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
+        flush, is_saving, may_end = merchant.sessions.store.flush, asyncio.Event(), asyncio.Event()
 
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
-            flush, is_saving, may_end = merchant.sessions.store.flush, asyncio.Event(), asyncio.Event()
+        async def slowly() -> None:
+            is_saving.set()
+            await may_end.wait()
+            await flush()
 
-            async def slowly() -> None:
-                is_saving.set()
-                await may_end.wait()
-                await flush()
-
-            merchant.sessions.store.flush = slowly  # type: ignore[method-assign]
-            vanish(merchant, session_id, other)
-            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
-            set_ahead(2 * HOUR)
-            await is_saving.wait()
-            merchant.sees(other)
-            may_end.set()
-            await seen_to(merchant)
-            assert merchant.network.broadcast == []
-            paying.cancel()
-
-    run()
+        merchant.sessions.store.flush = slowly  # type: ignore[method-assign]
+        vanish(merchant, session_id, other)
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        set_ahead(2 * HOUR)
+        await is_saving.wait()
+        merchant.sees(other)
+        may_end.set()
+        await seen_to(merchant)
+        assert merchant.network.broadcast == []
+        paying.cancel()
 
 
 @on_electrums_loop
@@ -345,50 +307,42 @@ async def test_a_dropped_payjoin_is_not_broadcast_again_where_its_deleted_reques
         assert merchant.network.broadcast == []
 
 
-def test_what_had_paid_is_unseen_for_a_moment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
-    monkeypatch.setattr(objections, "DOUBT", 600.0)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, other, paying = await hold_paid_otherwise(merchant)
-            set_ahead(2 * HOUR)
-            vanish(merchant, session_id, other)
-            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
-            await asyncio.sleep(1)
-            assert merchant.network.broadcast == []
-            assert merchant.sessions.objections.at_stake() == {}
-            assert merchant.sessions.handover.hand_over() == 0
-            assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
-            monkeypatch.setattr(objections, "DOUBT", 0.0)  # time has passed
-            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
-            paying.cancel()
-
-    run()
-
-
-def test_what_paid_one_of_two_requests_of_a_payment_is_unseen_for_a_moment_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_what_had_paid_is_unseen_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
     monkeypatch.setattr(objections, "DOUBT", 600.0)
+    async with shop(tmp_path) as merchant:
+        session_id, sender, other, paying = await hold_paid_otherwise(merchant)
+        set_ahead(2 * HOUR)
+        vanish(merchant, session_id, other)
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        await asyncio.sleep(1)
+        assert merchant.network.broadcast == []
+        assert merchant.sessions.objections.at_stake() == {}
+        assert merchant.sessions.handover.hand_over() == 0
+        assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
+        monkeypatch.setattr(objections, "DOUBT", 0.0)  # time has passed
+        await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        paying.cancel()
 
-    @on_electrums_loop
-    async def run() -> None:
-        async with one_for_two(tmp_path) as (merchant, _first, second, original):
-            other = other_payment(merchant, second)
-            merchant.sees(other)
-            await merchant.until_row(second, status="paid_without_payjoin")
-            set_ahead(2 * HOUR)
-            await a_while(merchant)
-            vanish(merchant, second, other)
-            await asyncio.sleep(1)
-            assert merchant.network.broadcast == []
-            monkeypatch.setattr(objections, "DOUBT", 0.0)
-            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
-    run()
+@on_electrums_loop
+async def test_what_paid_one_of_two_requests_of_a_payment_is_unseen_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_ahead: Callable[[int], None]
+) -> None:
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
+    async with one_for_two(tmp_path) as (merchant, _first, second, original):
+        other = other_payment(merchant, second)
+        merchant.sees(other)
+        await merchant.until_row(second, status="paid_without_payjoin")
+        set_ahead(2 * HOUR)
+        await a_while(merchant)
+        vanish(merchant, second, other)
+        await asyncio.sleep(1)
+        assert merchant.network.broadcast == []
+        monkeypatch.setattr(objections, "DOUBT", 0.0)
+        await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
 
 @on_electrums_loop
@@ -415,45 +369,37 @@ async def test_a_part_of_a_deleted_request_that_came_is_not_the_whole_of_a_payme
 # The clock
 
 
-def test_the_clock_was_ahead_while_an_original_was_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
-            session_id, _sender, paying = await hold(merchant)
-            set_ahead(2 * HOUR)
-            await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
-            set_ahead(0)
-            trigger_callback("wallet_updated", merchant.wallet)
-            await merchant.until_row(session_id, status="active", reason="needs_approval")
-            merchant.sessions.answer(session_id, password=None)
-            await paying
-            await merchant.until_row(session_id, stage="waiting_for_broadcast")
-
-    run()
+@on_electrums_loop
+async def test_the_clock_was_ahead_while_an_original_was_held(tmp_path: Path, set_ahead: Callable[[int], None]) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        session_id, _sender, paying = await hold(merchant)
+        set_ahead(2 * HOUR)
+        await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+        set_ahead(0)
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until_row(session_id, status="active", reason="needs_approval")
+        merchant.sessions.answer(session_id, password=None)
+        await paying
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
 
 
-def test_the_clock_was_ahead_while_the_connection_was_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant)
-            main, merchant.network.interface = merchant.network.interface, None
-            set_ahead(2 * HOUR)
-            await merchant.until_row(session_id, status="expired")
-            set_ahead(0)
-            merchant.network.interface = main
-            merchant.wallet.up_to_date_changed_event.set()
-            trigger_callback("wallet_updated", merchant.wallet)
-            await merchant.until_row(session_id, status="active", reason="needs_approval")
-            assert merchant.network.broadcast == []
-            paying.cancel()
-
-    run()
+@on_electrums_loop
+async def test_the_clock_was_ahead_while_the_connection_was_away(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        main, merchant.network.interface = merchant.network.interface, None
+        set_ahead(2 * HOUR)
+        await merchant.until_row(session_id, status="expired")
+        set_ahead(0)
+        merchant.network.interface = main
+        merchant.wallet.up_to_date_changed_event.set()
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until_row(session_id, status="active", reason="needs_approval")
+        assert merchant.network.broadcast == []
+        paying.cancel()
 
 
 # The chain
@@ -470,26 +416,21 @@ async def test_a_reorg_puts_the_payjoin_into_a_block_that_is_no_younger_than_the
         assert view_of(merchant.sessions, session_id).paid_by is PaidBy.PAYJOIN
 
 
-def test_a_reorg_puts_another_payment_into_the_block_of_the_requests_own_height(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_a_reorg_puts_another_payment_into_the_block_of_the_requests_own_height(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, _sender, paying = await hold(merchant)
-            request = merchant.wallet.get_request(merchant.row(session_id)["request_id"])
-            see_confirmed(merchant.wallet, other_payment(merchant, session_id), height=request.height)
-            set_ahead(2 * HOUR)
-            await a_while(merchant)
-            assert merchant.row(session_id)["status"] != "active"
-            assert merchant.network.broadcast == []
-            with pytest.raises(UserError, match="paid already"):
-                await merchant.sessions.broadcast_original(session_id)
-            paying.cancel()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        request = merchant.wallet.get_request(merchant.row(session_id)["request_id"])
+        see_confirmed(merchant.wallet, other_payment(merchant, session_id), height=request.height)
+        set_ahead(2 * HOUR)
+        await a_while(merchant)
+        assert merchant.row(session_id)["status"] != "active"
+        assert merchant.network.broadcast == []
+        with pytest.raises(UserError, match="paid already"):
+            await merchant.sessions.broadcast_original(session_id)
+        paying.cancel()
 
 
 # The address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import Status
 from payjoin_plugin.wire.uri import parse
 from tests.bip78.payments import ALICE
-from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop, wall_clock
+from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.wallets import pay, transaction
 
@@ -45,22 +46,19 @@ async def test_a_sender_who_broadcasts_the_original_has_paid_without_payjoin(tmp
 
 
 @pytest.mark.parametrize("kind", ["p2pkh", "p2wpkh-p2sh", "p2wpkh"])
-def test_a_payjoin_that_is_completed_after_an_abort_has_its_txid_and_depth(tmp_path: Path, kind: str) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, uri = merchant.offer()
-            made = merchant.shop.payment(parse(uri).address, AMOUNT, kind)
-            sender = merchant.shop.sender(uri, made=made)
-            await sender.run()
-            await merchant.until_row(session_id, stage="waiting_for_broadcast")
-            await merchant.sessions.abort(session_id)
-            assert merchant.row(session_id)["confirmations"] is None
-            txid = merchant.sees(sender.payjoin())
-            row = merchant.row(session_id)
-            assert (row["status"], row["payjoin_txid"], row["confirmations"]) == ("aborted", txid, 0)
-
-    run()
+@on_electrums_loop
+async def test_a_payjoin_that_is_completed_after_an_abort_has_its_txid_and_depth(tmp_path: Path, kind: str) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        made = merchant.shop.payment(parse(uri).address, AMOUNT, kind)
+        sender = merchant.shop.sender(uri, made=made)
+        await sender.run()
+        await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        await merchant.sessions.abort(session_id)
+        assert merchant.row(session_id)["confirmations"] is None
+        txid = merchant.sees(sender.payjoin())
+        row = merchant.row(session_id)
+        assert (row["status"], row["payjoin_txid"], row["confirmations"]) == ("aborted", txid, 0)
 
 
 @on_electrums_loop
@@ -158,25 +156,20 @@ async def test_a_deleted_request_takes_its_session_along_in_the_same_write(tmp_p
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "after a restart"])
-def test_the_session_of_a_deleted_request_that_expired_with_nothing_held_ends_as_an_abort(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+@on_electrums_loop
+async def test_the_session_of_a_deleted_request_that_expired_with_nothing_held_ends_as_an_abort(
+    tmp_path: Path, set_ahead: Callable[[int], None], *, restarted: bool
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            request = merchant.request()
-            session_id = merchant.session_of(request)
-            set_ahead(7200)
-            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
-            again = await merchant.crash_and_restart() if restarted else merchant
-            again.wallet.delete_request(request.get_id())
-            assert again.events_on_disk(session_id) == ["created", "closed"]
-            assert await again.sessions.report.rows(every=False) == []
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id = merchant.session_of(request)
+        set_ahead(7200)
+        await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+        again = await merchant.crash_and_restart() if restarted else merchant
+        again.wallet.delete_request(request.get_id())
+        assert again.events_on_disk(session_id) == ["created", "closed"]
+        assert await again.sessions.report.rows(every=False) == []
+        await again.close()
 
 
 @on_electrums_loop
@@ -246,33 +239,28 @@ async def test_a_session_that_expires_with_nothing_held_leaves_nothing_running_a
 
 
 @pytest.mark.parametrize("by", ["a look at its URI", "a block", "a block after a restart"])
-def test_a_session_that_lapsed_by_a_clock_that_was_ahead_goes_on_when_the_clock_is_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+@on_electrums_loop
+async def test_a_session_that_lapsed_by_a_clock_that_was_ahead_goes_on_when_the_clock_is_right(
+    tmp_path: Path, by: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            request = merchant.request()
-            session_id, uri = merchant.session_of(request), merchant.uri(request)
-            merchant.wallet.save_db()
-            set_ahead(7200)
-            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
-            again = await merchant.crash_and_restart() if by.endswith("restart") else merchant
-            assert again.sessions.ledger.open == {}
-            set_ahead(0)
-            if by == "a look at its URI":
-                assert "pj=" not in merchant.uri(request)
-                await merchant.until(lambda: merchant.uri(request) == uri)
-            else:
-                trigger_callback("blockchain_updated")
-            paying = asyncio.ensure_future(again.shop.sender(uri).run())
-            await again.until_row(session_id, stage="waiting_for_broadcast")
-            await paying
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        request = merchant.request()
+        session_id, uri = merchant.session_of(request), merchant.uri(request)
+        merchant.wallet.save_db()
+        set_ahead(7200)
+        await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+        again = await merchant.crash_and_restart() if by.endswith("restart") else merchant
+        assert again.sessions.ledger.open == {}
+        set_ahead(0)
+        if by == "a look at its URI":
+            assert "pj=" not in merchant.uri(request)
+            await merchant.until(lambda: merchant.uri(request) == uri)
+        else:
+            trigger_callback("blockchain_updated")
+        paying = asyncio.ensure_future(again.shop.sender(uri).run())
+        await again.until_row(session_id, stage="waiting_for_broadcast")
+        await paying
+        await again.close()
 
 
 @on_electrums_loop
@@ -343,29 +331,25 @@ async def test_the_original_is_broadcast_when_our_coin_goes_elsewhere(
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
 
 
-def test_a_payjoin_that_was_bumped_to_another_address_of_ours_is_known_as_replaced(
+@on_electrums_loop
+async def test_a_payjoin_that_was_bumped_to_another_address_of_ours_is_known_as_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AddressSynchronizer, "_are_new_inputs_valid", lambda *_, **__: True)  # nobody signed the bump
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender = await merchant.answered()
-            payjoin = sender.payjoin()
-            txid = merchant.sees(payjoin)
-            await merchant.until_row(session_id, status="completed")
-            assert view_of(merchant.sessions, session_id).replaced_by is None
-            address, other = merchant.row(session_id)["address"], merchant.wallet.get_change_addresses()[0]
-            bumped = transaction(
-                [txin.prevout.to_str() for txin in payjoin.inputs()],
-                [(other if out.address == address else out.scriptpubkey, out.value - 500) for out in payjoin.outputs()],
-            )
-            merchant.wallet.adb.remove_transaction(txid)
-            merchant.sees(bumped)
-            view = view_of(merchant.sessions, session_id)
-            assert (view.status, view.paid_by) == (Status.COMPLETED, None)
-            came = merchant.row(session_id)["amount_sat"] - 500 - merchant.row(session_id)["receiver_fee_sat"]
-            assert view.replaced_by == (bumped.txid(), came)
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        payjoin = sender.payjoin()
+        txid = merchant.sees(payjoin)
+        await merchant.until_row(session_id, status="completed")
+        assert view_of(merchant.sessions, session_id).replaced_by is None
+        address, other = merchant.row(session_id)["address"], merchant.wallet.get_change_addresses()[0]
+        bumped = transaction(
+            [txin.prevout.to_str() for txin in payjoin.inputs()],
+            [(other if out.address == address else out.scriptpubkey, out.value - 500) for out in payjoin.outputs()],
+        )
+        merchant.wallet.adb.remove_transaction(txid)
+        merchant.sees(bumped)
+        view = view_of(merchant.sessions, session_id)
+        assert (view.status, view.paid_by) == (Status.COMPLETED, None)
+        came = merchant.row(session_id)["amount_sat"] - 500 - merchant.row(session_id)["receiver_fee_sat"]
+        assert view.replaced_by == (bumped.txid(), came)

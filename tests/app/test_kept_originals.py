@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from payjoin_plugin.errors import UnreadableLog, UserError
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hear, hold, kept, pay_otherwise
 from tests.app.test_unreadable import damage
-from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
+from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
 
@@ -77,36 +77,33 @@ async def test_an_original_is_broadcast_at_expiry_where_the_payment_that_ended_i
 
 
 @pytest.mark.parametrize("by", ["a payjoin", "the original", "another payment"])
-def test_it_is_broadcast_after_a_restart_too_whatever_had_ended_the_session(
+@on_electrums_loop
+async def test_it_is_broadcast_after_a_restart_too_whatever_had_ended_the_session(
     tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, paying = await hold(merchant)
-            original = sender.made.transaction()
-            if by == "a payjoin":
-                merchant.sessions.answer(session_id, password=None)
-                await paying
-                await merchant.until_row(session_id, stage="waiting_for_broadcast")
-            match by:
-                case "a payjoin":
-                    seen = sender.payjoin()
-                case "the original":
-                    seen = original
-                case _:
-                    seen = other_payment(merchant, session_id)
-            merchant.sees(seen)
-            await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
-            vanish(merchant, session_id, seen)
-            merchant.wallet.save_db()
-            monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
-            again = await merchant.crash_and_restart()
-            await again.until(lambda: again.network.broadcast == [original.txid()])
-            paying.cancel()
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        original = sender.made.transaction()
+        if by == "a payjoin":
+            merchant.sessions.answer(session_id, password=None)
+            await paying
+            await merchant.until_row(session_id, stage="waiting_for_broadcast")
+        match by:
+            case "a payjoin":
+                seen = sender.payjoin()
+            case "the original":
+                seen = original
+            case _:
+                seen = other_payment(merchant, session_id)
+        merchant.sees(seen)
+        await merchant.until(lambda: session_id not in merchant.sessions.ledger.open)
+        vanish(merchant, session_id, seen)
+        merchant.wallet.save_db()
+        monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
+        again = await merchant.crash_and_restart()
+        await again.until(lambda: again.network.broadcast == [original.txid()])
+        paying.cancel()
+        await again.close()
 
 
 @on_electrums_loop
@@ -125,80 +122,71 @@ async def test_before_expiry_what_vanished_may_come_back(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("what", ["aborted", "paid", "double-spent"])
-def test_after_expiry_it_is_not_broadcast_where(tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, paying = await hold(merchant)
-            if what == "aborted":
-                await merchant.sessions.abort(session_id)
-            else:
-                other = other_payment(merchant, session_id)
-                merchant.sees(other)
-                await merchant.until_row(session_id, status="paid_without_payjoin")
-                if what == "double-spent":
-                    vanish(merchant, session_id, other)
-                    merchant.shop.chain.add(elsewhere(sender))
-            merchant.wallet.save_db()
-            monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
-            again = await merchant.crash_and_restart()
-            if what == "paid":
-                again.sees(other)
-            before = again.batches
-            trigger_callback("wallet_updated", again.wallet)
-            await again.until(lambda: again.batches > before or not again.sessions.settling.tasks)
-            assert again.network.broadcast == []
-            paying.cancel()
-            await again.close()
-
-    run()
+@on_electrums_loop
+async def test_after_expiry_it_is_not_broadcast_where(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        if what == "aborted":
+            await merchant.sessions.abort(session_id)
+        else:
+            other = other_payment(merchant, session_id)
+            merchant.sees(other)
+            await merchant.until_row(session_id, status="paid_without_payjoin")
+            if what == "double-spent":
+                vanish(merchant, session_id, other)
+                merchant.shop.chain.add(elsewhere(sender))
+        merchant.wallet.save_db()
+        monkeypatch.setattr("payjoin_plugin.app.settling.now", lambda: int(time.time()) + 7200)
+        again = await merchant.crash_and_restart()
+        if what == "paid":
+            again.sees(other)
+        before = again.batches
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: again.batches > before or not again.sessions.settling.tasks)
+        assert again.network.broadcast == []
+        paying.cancel()
+        await again.close()
 
 
 # The block that settled the session is undone
 
 
-def test_an_original_is_broadcast_at_expiry_where_the_block_that_spent_its_coins_is_undone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_an_original_is_broadcast_at_expiry_where_the_block_that_spent_its_coins_is_undone(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, paying = await hold(merchant)
-            txid, other = sender.made.transaction().txid(), elsewhere(sender)
-            hear(merchant, other, confirmed=True, height=HEIGHT - DEEP + 2)
-            await merchant.until_row(session_id, status="failed")
-            assert kept(merchant) == {txid}
-            assert merchant.sessions.objections.at_stake() == {}
-            trigger_callback("wallet_updated", merchant.wallet)
-            await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
-            del merchant.shop.chain.txs[other.txid()]
-            set_ahead(3600)
-            await merchant.until(lambda: merchant.network.broadcast == [txid])
-            assert merchant.row(session_id)["status"] == "failed"
-            paying.cancel()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        txid, other = sender.made.transaction().txid(), elsewhere(sender)
+        hear(merchant, other, confirmed=True, height=HEIGHT - DEEP + 2)
+        await merchant.until_row(session_id, status="failed")
+        assert kept(merchant) == {txid}
+        assert merchant.sessions.objections.at_stake() == {}
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        del merchant.shop.chain.txs[other.txid()]
+        set_ahead(3600)
+        await merchant.until(lambda: merchant.network.broadcast == [txid])
+        assert merchant.row(session_id)["status"] == "failed"
+        paying.cancel()
 
 
-def test_it_is_broadcast_too_where_the_block_had_the_payjoin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender = await merchant.answered()
-            original, payjoin = sender.made.transaction(), sender.payjoin()
-            merchant.wallet.db.put("stored_height", HEIGHT + 1)
-            see_confirmed(merchant.wallet, payjoin, height=HEIGHT + 1)
-            await merchant.until_row(session_id, status="completed", confirmations=1)
-            merchant.wallet.db.remove_verified_tx(payjoin.txid())
-            vanish(merchant, session_id, payjoin)
-            set_ahead(3600)
-            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
-
-    run()
+@on_electrums_loop
+async def test_it_is_broadcast_too_where_the_block_had_the_payjoin(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        original, payjoin = sender.made.transaction(), sender.payjoin()
+        merchant.wallet.db.put("stored_height", HEIGHT + 1)
+        see_confirmed(merchant.wallet, payjoin, height=HEIGHT + 1)
+        await merchant.until_row(session_id, status="completed", confirmations=1)
+        merchant.wallet.db.remove_verified_tx(payjoin.txid())
+        vanish(merchant, session_id, payjoin)
+        set_ahead(3600)
+        await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
 
 @on_electrums_loop
@@ -268,40 +256,30 @@ async def one_for_two(folder: Path, second_sat: int = AMOUNT) -> AsyncIterator[t
 
 
 @pytest.mark.parametrize("end", ["aborted", "deleted"])
-def test_the_end_of_one_of_two_requests_does_not_keep_back_the_payment_of_both(
-    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_the_end_of_one_of_two_requests_does_not_keep_back_the_payment_of_both(
+    tmp_path: Path, end: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with one_for_two(tmp_path) as (merchant, first, second, original):
-            if end == "aborted":
-                await merchant.sessions.abort(first)
-            else:
-                merchant.wallet.delete_request(merchant.row(first)["request_id"])
-            assert [one.aborted for one in merchant.sessions.store.kept.all()] == [True, False]
-            set_ahead(3600)
-            await merchant.until_row(second, status="paid_without_payjoin")
-            assert merchant.network.broadcast == [original.txid()]
-
-    run()
-
-
-def test_a_part_payment_of_one_request_is_none_of_a_deleted_one_that_asked_for_as_much(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with one_for_two(tmp_path, AMOUNT + 10_000) as (merchant, first, second, original):
+    async with one_for_two(tmp_path) as (merchant, first, second, original):
+        if end == "aborted":
+            await merchant.sessions.abort(first)
+        else:
             merchant.wallet.delete_request(merchant.row(first)["request_id"])
-            merchant.sees(other_payment(merchant, second))
-            set_ahead(3600)
-            await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
+        assert [one.aborted for one in merchant.sessions.store.kept.all()] == [True, False]
+        set_ahead(3600)
+        await merchant.until_row(second, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [original.txid()]
 
-    run()
+
+@on_electrums_loop
+async def test_a_part_payment_of_one_request_is_none_of_a_deleted_one_that_asked_for_as_much(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with one_for_two(tmp_path, AMOUNT + 10_000) as (merchant, first, second, original):
+        merchant.wallet.delete_request(merchant.row(first)["request_id"])
+        merchant.sees(other_payment(merchant, second))
+        set_ahead(3600)
+        await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
 
 @on_electrums_loop
@@ -380,25 +358,22 @@ async def test_an_original_whose_log_is_unreadable_is_broadcast_as_one_without_a
 
 
 @pytest.mark.parametrize("damaged", [True, False], ids=["unreadable", "gone"])
-def test_one_that_was_aborted_is_listed_and_broadcast_by_hand_alone(tmp_path: Path, *, damaged: bool) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with without_its_log(tmp_path, damaged=damaged, aborted=True) as (merchant, session_id, original):
-            trigger_callback("wallet_updated", merchant.wallet)
-            await seen_to(merchant)
-            assert merchant.network.broadcast == []
-            (row,) = await merchant.sessions.report.rows(every=damaged)  # a closed one is not read before
-            assert (row["session_id"], row["status"]) == (session_id, "unreadable")
-            assert (row["original_txid"], row["confirmations"]) == (original.txid(), None)
-            assert row["reason"].endswith("The sender's own payment is kept.")
-            assert PayjoinCommands._known(merchant.sessions, session_id) == session_id
-            assert merchant.sessions.report.row_with_events(session_id) == row | {"events": []}
-            assert merchant.sessions.original_hex(session_id) == original.serialize()
-            assert await merchant.sessions.broadcast_original(session_id) == original.txid()
-            assert merchant.network.broadcast == [original.txid()]
-            assert merchant.row(session_id)["confirmations"] == 0
-
-    run()
+@on_electrums_loop
+async def test_one_that_was_aborted_is_listed_and_broadcast_by_hand_alone(tmp_path: Path, *, damaged: bool) -> None:
+    async with without_its_log(tmp_path, damaged=damaged, aborted=True) as (merchant, session_id, original):
+        trigger_callback("wallet_updated", merchant.wallet)
+        await seen_to(merchant)
+        assert merchant.network.broadcast == []
+        (row,) = await merchant.sessions.report.rows(every=damaged)  # a closed one is not read before
+        assert (row["session_id"], row["status"]) == (session_id, "unreadable")
+        assert (row["original_txid"], row["confirmations"]) == (original.txid(), None)
+        assert row["reason"].endswith("The sender's own payment is kept.")
+        assert PayjoinCommands._known(merchant.sessions, session_id) == session_id
+        assert merchant.sessions.report.row_with_events(session_id) == row | {"events": []}
+        assert merchant.sessions.original_hex(session_id) == original.serialize()
+        assert await merchant.sessions.broadcast_original(session_id) == original.txid()
+        assert merchant.network.broadcast == [original.txid()]
+        assert merchant.row(session_id)["confirmations"] == 0
 
 
 @on_electrums_loop

@@ -18,7 +18,7 @@ from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UserError
 from tests.app.test_charged_once import HOUR, a_while
 from tests.app.test_kept_originals import other_payment, vanish
-from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop, wall_clock
+from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.wallets import (
     HEIGHT,
@@ -82,26 +82,21 @@ async def test_an_address_that_was_used_offers_none(tmp_path: Path, deposit: str
         assert merchant.sessions.offering.why_plain(request) == "The address was used before."
 
 
-def test_a_change_that_comes_back_to_the_requests_address_pays_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_a_change_that_comes_back_to_the_requests_address_pays_nothing(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path, text=two_keys()) as merchant:
-            address = merchant.wallet.get_receiving_addresses()[0]
-            session_id, _request, sender, paying = await hold_at(merchant, address)
-            to_self = PartialTxOutput.from_address_and_value(address, 2 * AMOUNT)
-            merchant.sees(bill_paid(merchant, 100_000, merchant.wallet.get_spendable_coins(), to_self))
-            await a_while(merchant)
-            row = merchant.row(session_id)
-            assert (row["status"], row["received_sat"]) == ("active", 0)
-            set_ahead(2 * HOUR)
-            await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
-            paying.cancel()
-
-    run()
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        address = merchant.wallet.get_receiving_addresses()[0]
+        session_id, _request, sender, paying = await hold_at(merchant, address)
+        to_self = PartialTxOutput.from_address_and_value(address, 2 * AMOUNT)
+        merchant.sees(bill_paid(merchant, 100_000, merchant.wallet.get_spendable_coins(), to_self))
+        await a_while(merchant)
+        row = merchant.row(session_id)
+        assert (row["status"], row["received_sat"]) == ("active", 0)
+        set_ahead(2 * HOUR)
+        await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        paying.cancel()
 
 
 @on_electrums_loop
@@ -231,65 +226,50 @@ async def given_out_again(
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])
-def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
-    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_now(
+    tmp_path: Path, log: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            again, sender, session_id, second = await given_out_again(
-                merchant, AMOUNT, set_ahead, is_log_there=log == "is there"
-            )
-            assert again.network.broadcast == []
-            assert "Another request waits at the same address" in (view_of(again.sessions, session_id).trouble or "")
-            set_ahead(4 * HOUR)  # the other one has expired, and would count as paid all the same
-            await a_while(again)
-            assert again.network.broadcast == []
-            again.wallet.delete_request(second)
-            trigger_callback("wallet_updated", again.wallet)
-            await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        again, sender, session_id, second = await given_out_again(
+            merchant, AMOUNT, set_ahead, is_log_there=log == "is there"
+        )
+        assert again.network.broadcast == []
+        assert "Another request waits at the same address" in (view_of(again.sessions, session_id).trouble or "")
+        set_ahead(4 * HOUR)  # the other one has expired, and would count as paid all the same
+        await a_while(again)
+        assert again.network.broadcast == []
+        again.wallet.delete_request(second)
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
+        await again.close()
 
 
-def test_another_customer_at_the_same_address_who_has_paid_is_in_nobodys_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_another_customer_at_the_same_address_who_has_paid_is_in_nobodys_way(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            again, sender, session_id, second = await given_out_again(merchant, AMOUNT // 2, set_ahead)
-            assert again.network.broadcast == []
-            address = again.wallet.get_request(second).get_address()
-            again.sees(transaction([foreign_outpoint("another customer")], [(address, AMOUNT // 2)]))
-            trigger_callback("wallet_updated", again.wallet)
-            await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
-            assert view_of(again.sessions, session_id).trouble is None
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        again, sender, session_id, second = await given_out_again(merchant, AMOUNT // 2, set_ahead)
+        assert again.network.broadcast == []
+        address = again.wallet.get_request(second).get_address()
+        again.sees(transaction([foreign_outpoint("another customer")], [(address, AMOUNT // 2)]))
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
+        assert view_of(again.sessions, session_id).trouble is None
+        await again.close()
 
 
-def test_what_would_pay_another_customers_request_is_handed_over_to_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_what_would_pay_another_customers_request_is_handed_over_to_nobody(
+    tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            again, _sender, _session_id, second = await given_out_again(merchant, AMOUNT, set_ahead)
-            await again.close()
-            assert again.sessions.handover.hand_over() == 0
-            assert again.wallet.get_invoice_status(again.wallet.get_request(second)) == PR_UNPAID
-            assert len(again.sessions.store.kept.all()) == 1, "the file has it all the same"
-
-    run()
+    async with shop(tmp_path) as merchant:
+        again, _sender, _session_id, second = await given_out_again(merchant, AMOUNT, set_ahead)
+        await again.close()
+        assert again.sessions.handover.hand_over() == 0
+        assert again.wallet.get_invoice_status(again.wallet.get_request(second)) == PR_UNPAID
+        assert len(again.sessions.store.kept.all()) == 1, "the file has it all the same"
 
 
 @on_electrums_loop
@@ -305,34 +285,29 @@ async def test_what_was_at_the_address_of_a_deleted_request_before_is_no_payment
 
 
 @pytest.mark.parametrize("when", ["before its expiry", "after it"])
-def test_nothing_goes_out_to_an_address_that_was_given_away(
-    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_nothing_goes_out_to_an_address_that_was_given_away(
+    tmp_path: Path, when: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path, text=two_keys()) as merchant:
-            address = merchant.wallet.get_receiving_addresses()[0]
-            session_id, _request, _sender, paying = await hold_at(merchant, address)
-            other = other_payment(merchant, session_id)
-            merchant.sees(other)
-            await merchant.until_row(session_id, status="paid_without_payjoin")
-            see_confirmed(merchant.wallet, other, height=HEIGHT + 1)
-            merchant.wallet.db.set_addr_history(address, [(other.txid(), HEIGHT + 1)])
-            if when == "after it":
-                set_ahead(2 * HOUR)
-                await a_while(merchant)
-            await asyncio.to_thread(merchant.wallet.delete_address, address)
-            await asyncio.sleep(0.2)
-            set_ahead(3 * HOUR)
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        address = merchant.wallet.get_receiving_addresses()[0]
+        session_id, _request, _sender, paying = await hold_at(merchant, address)
+        other = other_payment(merchant, session_id)
+        merchant.sees(other)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        see_confirmed(merchant.wallet, other, height=HEIGHT + 1)
+        merchant.wallet.db.set_addr_history(address, [(other.txid(), HEIGHT + 1)])
+        if when == "after it":
+            set_ahead(2 * HOUR)
             await a_while(merchant)
-            assert merchant.network.broadcast == []
-            with pytest.raises(UserError, match="no address of this wallet"):
-                await merchant.sessions.broadcast_original(session_id)
-            paying.cancel()
-
-    run()
+        await asyncio.to_thread(merchant.wallet.delete_address, address)
+        await asyncio.sleep(0.2)
+        set_ahead(3 * HOUR)
+        await a_while(merchant)
+        assert merchant.network.broadcast == []
+        with pytest.raises(UserError, match="no address of this wallet"):
+            await merchant.sessions.broadcast_original(session_id)
+        paying.cancel()
 
 
 @on_electrums_loop

@@ -224,20 +224,17 @@ def ask_again(merchant: Merchant, address: str, *, imported: bool = False) -> No
 
 
 @pytest.mark.parametrize("imported", [False, True], ids=["made", "imported"])
-def test_a_second_request_at_an_address_ends_the_offer_of_the_first(tmp_path: Path, *, imported: bool) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            first = merchant.request()
-            session_id = merchant.session_of(first)
-            paying = asyncio.ensure_future(merchant.shop.sender(merchant.uri(first)).run())
-            ask_again(merchant, first.get_address(), imported=imported)
-            assert "pj=" not in merchant.uri(first)
-            assert merchant.row(session_id)["status"] == "aborted"
-            assert session_id not in merchant.sessions.live.runners
-            paying.cancel()
-
-    run()
+@on_electrums_loop
+async def test_a_second_request_at_an_address_ends_the_offer_of_the_first(tmp_path: Path, *, imported: bool) -> None:
+    async with shop(tmp_path) as merchant:
+        first = merchant.request()
+        session_id = merchant.session_of(first)
+        paying = asyncio.ensure_future(merchant.shop.sender(merchant.uri(first)).run())
+        ask_again(merchant, first.get_address(), imported=imported)
+        assert "pj=" not in merchant.uri(first)
+        assert merchant.row(session_id)["status"] == "aborted"
+        assert session_id not in merchant.sessions.live.runners
+        paying.cancel()
 
 
 @on_electrums_loop
@@ -264,9 +261,10 @@ async def test_an_answer_that_is_out_is_not_ended_by_a_second_request_at_the_add
 async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_for_it(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         address = merchant.wallet.create_new_address()
-        see_confirmed(merchant.wallet, transaction([foreign_outpoint("before")], [(address, 70_000)]), height=HEIGHT)
         with request_made_in_window(wanted=True):
             request = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "coffee", 3600, address))
+        heard_late = transaction([foreign_outpoint("before")], [(address, 70_000)])
+        see_confirmed(merchant.wallet, heard_late, height=HEIGHT)
         later = transaction([foreign_outpoint("after")], [(address, 1_000)])
         for received in (0, 1_000):
             said = merchant.sessions.report.of_request(request, None)
@@ -277,32 +275,29 @@ async def test_what_an_address_got_in_blocks_before_its_request_is_not_received_
 
 
 @pytest.mark.parametrize("shown_before", [False, True])
-def test_what_a_copy_of_the_wallet_contributed_is_not_received(tmp_path: Path, *, shown_before: bool) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            if shown_before:
-                earlier, _ = await merchant.answered()
-                await merchant.sessions.abort(earlier)
-            session_id, uri = merchant.offer()
-            await merchant.sessions.store.flush()
-            file = merchant.wallet.storage.get_path()
-            shutil.copy(file, tmp_path / "backup")
-            sender = merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="new"))
-            await sender.run()
-            merchant.sees(sender.payjoin())
-            row = await merchant.until_row(session_id, status="completed")
-            shutil.copy(tmp_path / "backup", file)
-            again = await merchant.crash_and_restart()
-            again.sees(sender.payjoin())
-            restored = await again.until_row(session_id, status="paid_without_payjoin")
-            request = again.wallet.get_request(restored["request_id"])
-            said = again.sessions.report.of_request(request, None)
-            assert said is not None
-            assert said["received_sat"] == restored["received_sat"] == row["received_sat"]
-            await again.close()
-
-    run()
+@on_electrums_loop
+async def test_what_a_copy_of_the_wallet_contributed_is_not_received(tmp_path: Path, *, shown_before: bool) -> None:
+    async with shop(tmp_path) as merchant:
+        if shown_before:
+            earlier, _ = await merchant.answered()
+            await merchant.sessions.abort(earlier)
+        session_id, uri = merchant.offer()
+        await merchant.sessions.store.flush()
+        file = merchant.wallet.storage.get_path()
+        shutil.copy(file, tmp_path / "backup")
+        sender = merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="new"))
+        await sender.run()
+        merchant.sees(sender.payjoin())
+        row = await merchant.until_row(session_id, status="completed")
+        shutil.copy(tmp_path / "backup", file)
+        again = await merchant.crash_and_restart()
+        again.sees(sender.payjoin())
+        restored = await again.until_row(session_id, status="paid_without_payjoin")
+        request = again.wallet.get_request(restored["request_id"])
+        said = again.sessions.report.of_request(request, None)
+        assert said is not None
+        assert said["received_sat"] == restored["received_sat"] == row["received_sat"]
+        await again.close()
 
 
 @on_electrums_loop
@@ -407,31 +402,28 @@ async def test_a_coin_of_ours_is_free_again_when_a_block_has_the_senders_coins_e
         assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
 
 
-def test_a_coin_that_an_expired_session_had_before_stays_reserved_for_the_one_that_has_it_now(
+@on_electrums_loop
+async def test_a_coin_that_an_expired_session_had_before_stays_reserved_for_the_one_that_has_it_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path, 300_000) as merchant:
-            first, _ = await merchant.answered()
-            (coin,) = merchant.sessions.reserved_outpoints()
-            monkeypatch.setattr("payjoin_plugin.app.ledger.now", lambda: int(time.time()) + 7200)
-            assert merchant.sessions.reserved_outpoints() == set()
-            second, uri = merchant.offer(exp=2 * DAY)
-            await merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="another")).run()
-            await merchant.until_row(second, stage="waiting_for_broadcast")
-            again = Ledger(merchant.wallet, merchant.sessions.store)
-            for session_id in (second, first):  # as they may lie in the file
-                again._adopt(merchant.sessions.ledger.session(session_id))
-            await merchant.sessions.abort(first)
-            for ledger in (merchant.sessions.ledger, again):
-                assert ledger.reserved_outpoints() == {coin}
-                assert ledger.reserved_for(coin) is not None
-            assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
-            await merchant.sessions.abort(second)
-            assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
-
-    run()
+    async with shop(tmp_path, 300_000) as merchant:
+        first, _ = await merchant.answered()
+        (coin,) = merchant.sessions.reserved_outpoints()
+        monkeypatch.setattr("payjoin_plugin.app.ledger.now", lambda: int(time.time()) + 7200)
+        assert merchant.sessions.reserved_outpoints() == set()
+        second, uri = merchant.offer(exp=2 * DAY)
+        await merchant.shop.sender(uri, made=merchant.shop.payment(parse(uri).address, purse="another")).run()
+        await merchant.until_row(second, stage="waiting_for_broadcast")
+        again = Ledger(merchant.wallet, merchant.sessions.store)
+        for session_id in (second, first):  # as they may lie in the file
+            again._adopt(merchant.sessions.ledger.session(session_id))
+        await merchant.sessions.abort(first)
+        for ledger in (merchant.sessions.ledger, again):
+            assert ledger.reserved_outpoints() == {coin}
+            assert ledger.reserved_for(coin) is not None
+        assert merchant.wallet.get_spendable_coins(confirmed_only=True) == []
+        await merchant.sessions.abort(second)
+        assert len(merchant.wallet.get_spendable_coins(confirmed_only=True)) == 1
 
 
 @on_electrums_loop

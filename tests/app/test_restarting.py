@@ -102,31 +102,28 @@ async def restarted(merchant: Merchant) -> AsyncIterator[Merchant]:
         "posted",
     ],
 )
-def test_a_wallet_that_is_killed_at_any_stage_goes_on_and_gives_one_answer(tmp_path: Path, stage: str) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = stage == "waiting_for_the_user"
-            session_id, uri = merchant.offer()
-            sender = merchant.shop.sender(uri)
-            stages = Stages(merchant, uri, session_id)
-            reached = asyncio.ensure_future(getattr(stages, stage)())
-            paying = asyncio.ensure_future(sender.run())
-            await reached
-            async with restarted(merchant) as again:
-                stages.hold.released.set()
-                if stage == "waiting_for_the_user":
-                    await again.until_row(session_id, reason="needs_approval")
-                    again.sessions.answer(session_id, password=None)
-                await paying
-                again.sees(sender.payjoin())
-                row = await again.until_row(session_id, status="completed")
-                assert row["payjoin_txid"] == sender.payjoin().txid()
-                events = again.events(session_id)
-                assert events in ([*HAPPY, "Closed"], [*HAPPY[:-1], "Closed"])  # seen before the directory said yes
-                assert len(answers(again, sender)) == 1
-
-    run()
+@on_electrums_loop
+async def test_a_wallet_that_is_killed_at_any_stage_goes_on_and_gives_one_answer(tmp_path: Path, stage: str) -> None:
+    async with shop(tmp_path) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = stage == "waiting_for_the_user"
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri)
+        stages = Stages(merchant, uri, session_id)
+        reached = asyncio.ensure_future(getattr(stages, stage)())
+        paying = asyncio.ensure_future(sender.run())
+        await reached
+        async with restarted(merchant) as again:
+            stages.hold.released.set()
+            if stage == "waiting_for_the_user":
+                await again.until_row(session_id, reason="needs_approval")
+                again.sessions.answer(session_id, password=None)
+            await paying
+            again.sees(sender.payjoin())
+            row = await again.until_row(session_id, status="completed")
+            assert row["payjoin_txid"] == sender.payjoin().txid()
+            events = again.events(session_id)
+            assert events in ([*HAPPY, "Closed"], [*HAPPY[:-1], "Closed"])  # seen before the directory said yes
+            assert len(answers(again, sender)) == 1
 
 
 @on_electrums_loop
@@ -291,22 +288,19 @@ async def test_a_request_that_still_waits_after_a_restart_gets_its_pj(tmp_path: 
 
 
 @pytest.mark.parametrize("gone", ["deleted", "declined", "paid"])
-def test_a_request_that_needs_no_pj_any_more_gets_none(tmp_path: Path, gone: str) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path, with_keys=False) as merchant:
-            request = merchant.request()
-            other = merchant.request(AMOUNT + 1)
-            match gone:
-                case "deleted":
-                    merchant.wallet.delete_request(request.get_id())
-                case "declined":
-                    await merchant.sessions.decline(request.get_id())
-                case _:
-                    merchant.sees(merchant.shop.payment(request.get_address()).transaction())
-            merchant.services.start()
-            await merchant.until(lambda: "pj=" in merchant.uri(other))
-            assert merchant.sessions.store.session_of_request(request.get_id()) is None
-            assert merchant.sessions.store.waiting_requests() == {}
-
-    run()
+@on_electrums_loop
+async def test_a_request_that_needs_no_pj_any_more_gets_none(tmp_path: Path, gone: str) -> None:
+    async with shop(tmp_path, with_keys=False) as merchant:
+        request = merchant.request()
+        other = merchant.request(AMOUNT + 1)
+        match gone:
+            case "deleted":
+                merchant.wallet.delete_request(request.get_id())
+            case "declined":
+                await merchant.sessions.decline(request.get_id())
+            case _:
+                merchant.sees(merchant.shop.payment(request.get_address()).transaction())
+        merchant.services.start()
+        await merchant.until(lambda: "pj=" in merchant.uri(other))
+        assert merchant.sessions.store.session_of_request(request.get_id()) is None
+        assert merchant.sessions.store.waiting_requests() == {}

@@ -228,20 +228,17 @@ async def test_a_double_spend_after_the_answer_is_seen_when_the_wallet_opens_aga
 @pytest.mark.parametrize(
     "parameters", [Parameters(version=3), Parameters(version=2, min_fee_rate=12_500)], ids=["version", "minimum fee"]
 )
-def test_a_payment_that_gets_no_payjoin_is_broadcast(tmp_path: Path, parameters: Parameters) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, uri = merchant.offer()
-            sender = merchant.shop.sender(uri, parameters=parameters)
-            await sender.run()
-            await merchant.until_row(session_id, status="failed")
-            txid = sender.made.transaction().txid()
-            await merchant.until(lambda: merchant.network.broadcast == [txid])
-            assert merchant.row(session_id)["original_txid"] == txid
-            assert sender.error is not None
-
-    run()
+@on_electrums_loop
+async def test_a_payment_that_gets_no_payjoin_is_broadcast(tmp_path: Path, parameters: Parameters) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        sender = merchant.shop.sender(uri, parameters=parameters)
+        await sender.run()
+        await merchant.until_row(session_id, status="failed")
+        txid = sender.made.transaction().txid()
+        await merchant.until(lambda: merchant.network.broadcast == [txid])
+        assert merchant.row(session_id)["original_txid"] == txid
+        assert sender.error is not None
 
 
 @on_electrums_loop
@@ -565,29 +562,25 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
         paying.cancel()
 
 
-def test_after_a_fault_of_ours_a_sleep_of_the_machine_does_not_put_off_the_original(
+@on_electrums_loop
+async def test_after_a_fault_of_ours_a_sleep_of_the_machine_does_not_put_off_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadline, "LONGEST_NAP", 0.1)
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
 
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            session_id, sender, paying = await hold(merchant)
+        def fails() -> Sequence[Coin]:
+            raise ZeroDivisionError
 
-            def fails() -> Sequence[Coin]:
-                raise ZeroDivisionError
-
-            merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
-            merchant.sessions.answer(session_id, password=None)
-            await merchant.until_row(session_id, reason="fault")
-            wall = time.time
-            monkeypatch.setattr(time, "time", lambda: wall() + 3600)
-            await merchant.until_row(session_id, status="paid_without_payjoin")
-            assert merchant.network.broadcast == [sender.made.transaction().txid()]
-            paying.cancel()
-
-    run()
+        merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
+        merchant.sessions.answer(session_id, password=None)
+        await merchant.until_row(session_id, reason="fault")
+        wall = time.time
+        monkeypatch.setattr(time, "time", lambda: wall() + 3600)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        assert merchant.network.broadcast == [sender.made.transaction().txid()]
+        paying.cancel()
 
 
 @on_electrums_loop

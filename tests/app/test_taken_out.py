@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from electrum.util import trigger_callback
 from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
-from tests.merchant import Merchant, on_electrums_loop, shop, wall_clock
+from tests.merchant import Merchant, on_electrums_loop, shop
 from tests.wallet.wallets import reopen, transaction
 
 
@@ -91,33 +91,28 @@ async def test_what_the_user_removed_meanwhile_ends_its_session_and_is_handed_ov
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])
-def test_what_electrum_itself_removed_for_a_conflict_is_wanted_still(
-    tmp_path: Path, log: str, monkeypatch: pytest.MonkeyPatch
+@on_electrums_loop
+async def test_what_electrum_itself_removed_for_a_conflict_is_wanted_still(
+    tmp_path: Path, log: str, set_ahead: Callable[[int], None]
 ) -> None:
-    set_ahead = wall_clock(monkeypatch)
-
-    @on_electrums_loop
-    async def run() -> None:
-        async with taken_out(tmp_path) as (merchant, txid):
-            wallet, (kept,) = merchant.wallet, merchant.sessions.store.kept.all()
-            spent = Transaction(kept.tx).inputs()[0].prevout.to_str()
-            conflict = transaction([spent], [(wallet.get_receiving_addresses()[3], 10_000)])
-            merchant.sees(conflict)
-            assert wallet.db.get_transaction(txid) is None
-            if log == "is gone":
-                wallet.db.prune_uninstalled_plugin_data(set())
-            wallet.save_db()
-            again = Merchant(merchant.shop, reopen(wallet))
-            await again.open()
-            assert [one.aborted for one in again.sessions.store.kept.all()] == [False]
-            set_ahead(7200)
-            again.wallet.adb.remove_transaction(conflict.txid())
-            again.shop.chain.txs.pop(conflict.txid())
-            trigger_callback("wallet_updated", again.wallet)
-            await again.until(lambda: again.network.broadcast == [txid])
-            await again.close()
-
-    run()
+    async with taken_out(tmp_path) as (merchant, txid):
+        wallet, (kept,) = merchant.wallet, merchant.sessions.store.kept.all()
+        spent = Transaction(kept.tx).inputs()[0].prevout.to_str()
+        conflict = transaction([spent], [(wallet.get_receiving_addresses()[3], 10_000)])
+        merchant.sees(conflict)
+        assert wallet.db.get_transaction(txid) is None
+        if log == "is gone":
+            wallet.db.prune_uninstalled_plugin_data(set())
+        wallet.save_db()
+        again = Merchant(merchant.shop, reopen(wallet))
+        await again.open()
+        assert [one.aborted for one in again.sessions.store.kept.all()] == [False]
+        set_ahead(7200)
+        again.wallet.adb.remove_transaction(conflict.txid())
+        again.shop.chain.txs.pop(conflict.txid())
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: again.network.broadcast == [txid])
+        await again.close()
 
 
 @on_electrums_loop

@@ -34,52 +34,46 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_log_that_is_unreadable_is_shown_as_such_and_left_alone_and_the_others_work(
+@on_electrums_loop
+async def test_a_log_that_is_unreadable_is_shown_as_such_and_left_alone_and_the_others_work(
     tmp_path: Path, what: str
 ) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            (broken, _), (sound, uri) = merchant.offer(), merchant.offer(AMOUNT + 1)
-            await merchant.close()
-            stored = damage(merchant, lambda ours: (DAMAGE[what](ours["sessions"][broken]), None)[1])
-            again = Merchant(merchant.shop, reopen(merchant.wallet))
-            await again.open()
-            row = again.row(broken)
-            assert row["status"] == "unreadable"
-            assert ("newer" in row["reason"]) == (what == "of a newer format")
-            sender = again.shop.sender(uri, AMOUNT + 1)
-            await sender.run()
-            again.sees(sender.payjoin())
-            await again.until_row(sound, status="completed")
-            with pytest.raises(UnreadableLog):
-                await again.sessions.abort(broken)
-            again.offer(AMOUNT + 2)
-            again.wallet.save_db()
-            assert again.logs_on_disk()[broken] == stored["sessions"][broken]
-            assert [row["session_id"] for row in await again.sessions.report.rows(every=True)].count(broken) == 1
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        (broken, _), (sound, uri) = merchant.offer(), merchant.offer(AMOUNT + 1)
+        await merchant.close()
+        stored = damage(merchant, lambda ours: (DAMAGE[what](ours["sessions"][broken]), None)[1])
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        row = again.row(broken)
+        assert row["status"] == "unreadable"
+        assert ("newer" in row["reason"]) == (what == "of a newer format")
+        sender = again.shop.sender(uri, AMOUNT + 1)
+        await sender.run()
+        again.sees(sender.payjoin())
+        await again.until_row(sound, status="completed")
+        with pytest.raises(UnreadableLog):
+            await again.sessions.abort(broken)
+        again.offer(AMOUNT + 2)
+        again.wallet.save_db()
+        assert again.logs_on_disk()[broken] == stored["sessions"][broken]
+        assert [row["session_id"] for row in await again.sessions.report.rows(every=True)].count(broken) == 1
+        await again.close()
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"sessions": []}, {"version": "one"}], ids=str)
-def test_data_that_is_unreadable_as_a_whole_is_left_as_it_is_and_the_wallet_works(
+@on_electrums_loop
+async def test_data_that_is_unreadable_as_a_whole_is_left_as_it_is_and_the_wallet_works(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    @on_electrums_loop
-    async def run() -> None:
-        async with shop(tmp_path) as merchant:
-            merchant.offer()
-            await merchant.close()
-            stored = damage(merchant, lambda ours: ours.update(change))
-            again = Merchant(merchant.shop, reopen(merchant.wallet))
-            await again.open()
-            request = again.request()
-            assert "pj=" not in again.uri(request)
-            again.wallet.delete_request(request.get_id())
-            again.wallet.save_db()
-            assert again.on_disk()["plugin_data"][NAME] == stored
-            await again.close()
-
-    run()
+    async with shop(tmp_path) as merchant:
+        merchant.offer()
+        await merchant.close()
+        stored = damage(merchant, lambda ours: ours.update(change))
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        request = again.request()
+        assert "pj=" not in again.uri(request)
+        again.wallet.delete_request(request.get_id())
+        again.wallet.save_db()
+        assert again.on_disk()["plugin_data"][NAME] == stored
+        await again.close()
