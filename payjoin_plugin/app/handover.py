@@ -35,8 +35,9 @@ class Handover(Logger):
     def hand_over(self) -> int:
         """Make every kept payment a labelled local transaction, since we are being removed; return how many.
 
-        Not what is paid otherwise, or spent in a block: nobody shall be asked to broadcast it. Nor what would pay
-        another request, which Electrum counts local transactions for, nor what the user has thrown away.
+        Not what is paid otherwise (or was, a moment ago), or spent in a block: nobody shall be asked to broadcast it.
+        Nor what would pay another request, which Electrum counts local transactions for, nor what the user has thrown
+        away.
         """
         handed = 0
         labels = self._wallet.get_all_labels()  # once: Electrum copies them all
@@ -55,7 +56,8 @@ class Handover(Logger):
 
     def _is_unwanted(self, kept: KeptOriginal) -> bool:
         against = self._objections
-        return against.is_moot(kept) or against.is_in_the_way(kept) or against.is_thrown_away(kept)
+        is_paid = against.is_paid(kept) or against.is_in_doubt(kept)
+        return is_paid or self._originals.is_spent(kept) or against.is_in_the_way(kept) or against.is_thrown_away(kept)
 
     def take_back(self, is_readable: Callable[[str], bool]) -> None:
         """Undo it, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.

@@ -30,20 +30,16 @@ class Objections:
     def at_stake(self) -> dict[str, int]:
         """Return the payments (txid) that are lost where nobody broadcasts them, and what each pays us (sat).
 
-        Nobody has seen their coins spent. What is paid otherwise is none of them, or was a moment ago: it would charge
-        its sender twice. Nor is what the user has thrown away.
+        Nobody has seen their coins spent. What is paid otherwise is none of them: it would charge its sender twice. Nor
+        is what the user has thrown away. What was paid a moment ago is one: nobody knows yet whether it still is.
         """
         return {
             kept.txid: sum(txout.value for txout in self._originals.payments_to_us(kept))
             for kept in self._originals.kept().values()
-            if not (any(self._originals.spenders_seen(kept)) or self.is_moot(kept))
+            if not (any(self._originals.spenders_seen(kept)) or self._originals.is_spent(kept) or self.is_paid(kept))
             and self.is_ours(kept)
             and not self.is_thrown_away(kept)
         }
-
-    def is_moot(self, kept: KeptOriginal) -> bool:
-        """Tell whether a payment cannot be mined, or its request is paid otherwise, or was a moment ago."""
-        return self._originals.is_spent(kept) or self.is_paid(kept) or self.is_in_doubt(kept)
 
     def is_paid(self, kept: KeptOriginal) -> bool:
         """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice.
