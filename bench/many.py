@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -18,7 +19,7 @@ from electrum.json_db import JsonDB
 
 from bench.ground import Ground
 from bench.process import cpu_seconds, memory_kb
-from bench.table import Figure, figure
+from bench.table import Figure, figure, table
 from payjoin_plugin.client.turns import LOOKED_AT
 from tests.interop.conftest import settings_for
 from tests.interop.receiver import Receiver
@@ -40,8 +41,8 @@ OLDER = 7200
 LIFETIME = 7 * 24 * 3600
 LATEST = 600.0
 """Seconds that a sender to a random request is waited for."""
-REFERENCES_LATEST = 45.0
-"""The same for payjoin-cli, which holds a poll open for each session."""
+SOON = 45.0
+"""The same for one whose receiver holds a poll open for each session, or should."""
 SETTLE = 45.0
 """Seconds after a start before anything is measured."""
 POLL = 30
@@ -84,10 +85,11 @@ def measure(ground: Ground) -> list[Figure]:
         uris = [_made_by(reference, 30_000 + number) for number in range(size)]
         figures += _of_electrum(ground, electrum, requests, senders)
         if size >= OPEN_POLLS and size == ground.sizes[-1]:
-            figures.append(_of_crowded(size, electrum, requests, senders))
+            figures += _of_crowded(ground, size, electrum, requests, senders)
             stand.mine()
         electrum.daemon.stop()  # its polls are not to be counted among theirs
         figures += _of_reference(ground, reference, uris, senders)
+        ground.say(table(figures))  # the next size may fail, half an hour later
         electrum.restart()
     electrum.daemon.stop()
     return figures
@@ -139,15 +141,30 @@ def _to_young(electrum: Receiver, requests: list[dict[str, Any]], senders: list[
     return [_paid(sender.send(request["URI"])) for sender, request in zip(senders, young, strict=True)]
 
 
-def _of_crowded(size: int, electrum: Receiver, requests: list[dict[str, Any]], senders: list[PayjoinCli]) -> Figure:
+def _of_crowded(
+    ground: Ground, size: int, electrum: Receiver, requests: list[dict[str, Any]], senders: list[PayjoinCli]
+) -> list[Figure]:
     """Pay the oldest of more young requests than have a poll open all the time: they take turns with the old ones."""
     young = [electrum.payjoin_request(21_000 + number, force=True) for number in range(CROWDED)]
     for other in requests[:LOOKED_AT]:
         electrum.get_request(other["request_id"])
     time.sleep(POLL)
-    runs = [sender.send(request["URI"]) for sender, request in zip(senders, young, strict=False)]
-    name = f"{size} open sessions, Electrum: sender's wait, the oldest of {CROWDED} of the last hour"
-    return figure(name, [_paid(run) for run in runs])
+    name = f"{size} open sessions, Electrum: the oldest of {CROWDED} of the last hour"
+    return _in_time(ground, name, [sender.send(one["URI"]) for sender, one in zip(senders, young, strict=False)])
+
+
+def _in_time(ground: Ground, name: str, runs: Iterable[Run]) -> list[Figure]:
+    """Wait for senders who may have no answer for long: its database was locked, it had no coin left, or no turn."""
+    waits, tried = [], 0
+    for run in runs:
+        tried += 1
+        try:
+            waits.append(_paid(run, within=SOON))
+        except ProcessError:
+            ground.say(f"{name}: no answer within {SOON:g} s")
+            run.kill()
+    answered = figure(f"{name}: senders answered within {SOON:g} s, of {tried}", [len(waits)], unit="1")
+    return [answered, *([figure(f"{name}: sender's wait", waits)] if waits else [])]
 
 
 def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], senders: list[PayjoinCli]) -> list[Figure]:
@@ -155,25 +172,17 @@ def _of_reference(ground: Ground, reference: PayjoinCli, uris: list[str], sender
     resumed = reference.resume()
     idle = _watched(ground, resumed.pid)
     ground.say(f"many: {size} in payjoin-cli: {idle}")
-    waits = []
-    for sender in senders:
-        run = sender.send(uris.pop(random.randrange(len(uris))))
-        try:
-            waits.append(_paid(run, within=REFERENCES_LATEST))
-        except ProcessError:
-            ground.say(
-                f"many: payjoin-cli did not answer within {REFERENCES_LATEST} s"
-            )  # its database was locked, or it had no coin left
-            run.kill()
+    name = f"{size} open sessions, payjoin-cli"
+    # One after the other: at once, most have no answer (bench crowd).
+    random_ones = (sender.send(uris.pop(random.randrange(len(uris)))) for sender in senders)
+    waits = _in_time(ground, f"{name}: a random one", random_ones)
     resumed.kill()
     ground.stand.mine()
-    name = f"{size} open sessions, payjoin-cli"
     return [
-        figure(f"{name}: senders answered, of {len(senders)}", [len(waits)], unit="1"),
         figure(f"{name}: CPU of a core", idle.cpu_percent, unit="%"),
         figure(f"{name}: memory", [idle.memory_kb / 1024], unit="MB"),
         figure(f"{name}: requests a minute", [idle.requests_a_minute], unit="1"),
-        *([figure(f"{name}: sender's wait, a random one", waits)] if waits else []),
+        *waits,
     ]
 
 
