@@ -243,6 +243,9 @@ class FakeWallet:
     def script_of(self, address: str) -> bytes:
         return bytes(address_to_script(address))
 
+    def is_current(self) -> bool:
+        return self.is_up_to_date.is_set()
+
     async def ready(self) -> None:
         await self.is_up_to_date.wait()
 

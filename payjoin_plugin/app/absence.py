@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..session.receiver import ProposalPosted, created_of
+from ..session.receiver import ProposalPosted, created_of, holds_original
 from ..wallet.watching import requests_at
 from .ending import end
 from .ledger import now
+from .originals import LOST_AFTER
 
 if TYPE_CHECKING:
     from electrum.wallet import Abstract_Wallet
@@ -21,7 +22,15 @@ def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals, obje
     """Do what we would have done, by what the wallet file shows; before any session goes on."""
     undone = (one for one in originals.kept().values() if not (one.aborted or one.deleted_paid))
     deleted = [one for one in undone if wallet.get_request(one.request_id) is None]
-    ledger.store.kept.mark_requests_deleted({one.request_id: objections.is_paid(one) for one in deleted})
+    # Where the address is another request's by now, nobody can tell whose payment came there.
+    ledger.store.kept.mark_requests_deleted(
+        {one.request_id: objections.is_paid(one) and not requests_at(wallet, one.address or "") for one in deleted}
+    )
+    held = set(originals.kept())
+    for session in ledger.open.values():
+        # A file that is written in parts may lack the second half of what belongs together.
+        if session.id not in held and holds_original(session.state) and not _is_long_over(session):
+            ledger.keep_original(session)
     thrown_away = {one.session_id for one in originals.kept().values() if one.aborted}
     for session in list(ledger.open.values()):
         if session.id in thrown_away or _is_over(wallet, session):
@@ -33,6 +42,11 @@ def awaken(wallet: Abstract_Wallet, ledger: Ledger, session_id: str) -> None:
     session = ledger.open.get(session_id)
     if session is not None and _is_over(wallet, session):
         end(wallet, ledger, session)
+
+
+def _is_long_over(session: ReceiverSession) -> bool:
+    """Tell whether a session's payment may have been let go."""
+    return created_of(session.state).expires_at + LOST_AFTER <= now()
 
 
 def _is_over(wallet: Abstract_Wallet, session: ReceiverSession) -> bool:

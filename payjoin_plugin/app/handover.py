@@ -14,7 +14,7 @@ from electrum.transaction import Transaction
 from ..wallet.watching import confirmations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from electrum.wallet import Abstract_Wallet
 
@@ -37,13 +37,13 @@ class Handover(Logger):
 
         Not what is paid otherwise (or was, a moment ago), or spent in a block: nobody shall be asked to broadcast it.
         Nor what would pay another request, which Electrum counts local transactions for, nor what the user has thrown
-        away.
+        away, nor where a payjoin that was dropped is a local transaction already: Electrum would remove that.
         """
         handed = 0
         labels = self._wallet.get_all_labels()  # once: Electrum copies them all
         for kept in self._originals.kept().values():
             try:
-                if self._wallet.db.get_transaction(kept.txid) is not None or self._is_unwanted(kept):
+                if not self._is_to_go(kept):
                     continue
                 if self._wallet.adb.add_transaction(Transaction(kept.tx)):
                     named = "" if kept.txid in labels else self._name(kept)
@@ -54,10 +54,15 @@ class Handover(Logger):
                 self.logger.exception("a kept payment could not be handed over")
         return handed
 
-    def _is_unwanted(self, kept: KeptOriginal) -> bool:
+    def to_go(self) -> set[str]:
+        """Return the payments (txid) that a removal would make local transactions."""
+        return {kept.txid for kept in self._originals.kept().values() if self._is_to_go(kept)}
+
+    def _is_to_go(self, kept: KeptOriginal) -> bool:
         against = self._objections
-        is_paid = against.is_paid(kept) or against.is_in_doubt(kept)
-        return is_paid or self._originals.is_spent(kept) or against.is_in_the_way(kept) or against.is_thrown_away(kept)
+        if self._originals.is_known(kept) or self._originals.is_spent(kept) or against.is_thrown_away(kept):
+            return False
+        return not (against.is_paid(kept) or against.is_in_doubt(kept) or against.is_in_the_way(kept))
 
     def take_back(self, is_readable: Callable[[str], bool]) -> None:
         """Undo it, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.
@@ -65,6 +70,7 @@ class Handover(Logger):
         Without its log a payment is shown nowhere but in Electrum's history, so there it stays. So does one whose
         output was spent meanwhile. One that the user removed from there is wanted no more.
         """
+        self.look(self._originals.kept().values())
         labels = self._wallet.get_all_labels()
         for txid, holds in self._handed_over().items():
             if any(self._objections.is_thrown_away(one) for one in holds):
@@ -75,6 +81,13 @@ class Handover(Logger):
                 self._take(txid)
                 if holds[0].named and labels.get(txid) == holds[0].named:
                     self._wallet.set_label(txid, None)
+
+    def look(self, every: Iterable[KeptOriginal]) -> None:
+        """Note which payments are no local transactions any more: Electrum removed them for what spends a coin."""
+        for kept in every:
+            is_there = kept.handed_over and self._wallet.db.get_transaction(kept.txid) is not None
+            if kept.handed_over and not is_there and self._originals.is_known(kept):
+                self._kept.mark_handed_over(kept.txid, is_so=False)
 
     def _handed_over(self) -> dict[str, list[KeptOriginal]]:
         """Return the payments that are handed over, for each session that holds one."""

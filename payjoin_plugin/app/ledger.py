@@ -163,7 +163,7 @@ class Ledger(Logger):
             self.logger.debug(f"session {log_ref(session.id)}: {type(event).__name__}")
             match event:
                 case AcceptedOriginal():
-                    self._keep_original(session)
+                    self.keep_original(session)
                 case CommittedContribution():
                     self._expose(session, event)
                 case Closed():
@@ -194,8 +194,8 @@ class Ledger(Logger):
         if (committed := committed_contribution(session.state)) is not None:
             self._reserve(session, committed)
 
-    def _keep_original(self, session: ReceiverSession) -> None:
-        """Keep the payment where Electrum keeps it without us too."""
+    def keep_original(self, session: ReceiverSession) -> None:
+        """Keep the payment that a session holds where Electrum keeps it without us too."""
         original = held_original(session.state)
         assert original is not None
         request_id = _request_id(session)
@@ -211,6 +211,8 @@ class Ledger(Logger):
             label=request.get_message() if request is not None else "",
             at=now(),
         )
+        if (committed := committed_contribution(session.state)) is not None:
+            self.store.kept.mark_contributed(original.txid, session.id, committed.outpoints)
 
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)
@@ -242,7 +244,7 @@ class Ledger(Logger):
         self._reserve(session, committed)
         self.store.mark_exposed(committed.outpoints)
         self.store.mark_seen(original.outpoints, session.id)
-        self.store.kept.mark_answered(original.txid, session.id)
+        self.store.kept.mark_contributed(original.txid, session.id, committed.outpoints)
 
     def _reserve(self, session: ReceiverSession, committed: CommittedContribution) -> None:
         self._reserved[session.id] = committed.outpoints, created_of(session.state).expires_at

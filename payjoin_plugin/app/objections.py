@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ..wallet.watching import arrived_sat, local_payments, request_paid, requests_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from electrum.wallet import Abstract_Wallet
 
     from ..wallet.kept import KeptOriginal
@@ -30,15 +32,15 @@ class Objections:
     def at_stake(self) -> dict[str, int]:
         """Return the payments (txid) that are lost where nobody broadcasts them, and what each pays us (sat).
 
-        Nobody has seen their coins spent. What is paid otherwise is none of them: it would charge its sender twice. Nor
-        is what the user has thrown away. What was paid a moment ago is one: nobody knows yet whether it still is.
+        Nobody has seen their coins spent. What is paid otherwise is none of them: it would charge its sender twice.
+        What was paid a moment ago is one, since nobody knows yet whether it still is, and so is what was removed from
+        the history while we were not here: by Electrum, perhaps, for what replaced it and is gone too.
         """
         return {
             kept.txid: sum(txout.value for txout in self._originals.payments_to_us(kept))
             for kept in self._originals.kept().values()
             if not (any(self._originals.spenders_seen(kept)) or self._originals.is_spent(kept) or self.is_paid(kept))
             and self.is_ours(kept)
-            and not self.is_thrown_away(kept)
         }
 
     def is_paid(self, kept: KeptOriginal) -> bool:
@@ -66,8 +68,22 @@ class Objections:
         )
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
-        """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice."""
-        return any(self.is_paid(one) for one in self._originals.holds(kept.txid))
+        """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice.
+
+        And of every other request that it pays, of which no session may have heard.
+        """
+        holds = self._originals.holds(kept.txid)
+        addresses = {txout.address for txout in self._originals.payments_to_us(kept)} - {one.address for one in holds}
+        ids = {request_id for address in addresses for request_id in requests_at(self._wallet, address)}
+        requests = [self._wallet.get_request(request_id) for request_id in ids - {one.request_id for one in holds}]
+        is_paid_beside = any(request is not None and request_paid(self._wallet, request) for request in requests)
+        return is_paid_beside or any(self.is_paid(one) for one in holds)
+
+    def look(self, every: Iterable[KeptOriginal]) -> None:
+        """Note what is in doubt from now on, and what is no more. The waiting begins when a payment is dropped."""
+        for kept in every:
+            if not self.is_paid(kept):
+                self._is_in_doubt(kept)
 
     def is_in_doubt(self, kept: KeptOriginal) -> bool:
         """Tell whether what pays one of its requests otherwise was dropped a while ago only, and may be seen again."""
@@ -85,7 +101,8 @@ class Objections:
 
     def is_free(self, kept: KeptOriginal) -> bool:
         """Tell whether nobody's word is against sending a payment: the user's own, or another customer's request."""
-        return not kept.aborted and self.is_ours(kept) and not self.is_in_the_way(kept)
+        said = kept.aborted or self.is_thrown_away(kept)
+        return not said and self.is_ours(kept) and not self.is_in_the_way(kept)
 
     def is_ours(self, kept: KeptOriginal) -> bool:
         """Tell whether a kept payment pays the wallet still: an imported address can be deleted."""
@@ -93,17 +110,18 @@ class Objections:
         return any(self._wallet.is_mine(address) for address in paid)
 
     def is_in_the_way(self, kept: KeptOriginal) -> bool:
-        """Tell whether another request waits at its address by now, which Electrum would call paid too.
+        """Tell whether another request waits at an address of it by now, which Electrum would call paid too.
 
-        Electrum without us gives the address out again.
+        Electrum without us gives the addresses out again.
         """
-        others = requests_at(self._wallet, kept.address) - {kept.request_id} if kept.address else set()
+        holds = [one for one in self._originals.holds(kept.txid) if one.address is not None]
+        others = {other for one in holds for other in requests_at(self._wallet, str(one.address)) - {one.request_id}}
         requests = [self._wallet.get_request(request_id) for request_id in others]
         return any(request is not None and not request_paid(self._wallet, request) for request in requests)
 
     def is_thrown_away(self, kept: KeptOriginal) -> bool:
-        """Tell whether the user has removed a payment from Electrum's history, where it was while we were not here.
+        """Tell whether a payment is no more in Electrum's history, where it was while we were not here.
 
-        Not what Electrum removed itself, for something else that spends its coins.
+        Most likely the user's word. Not where something else is there that spends its coins: Electrum removed it then.
         """
         return kept.handed_over and not self._originals.is_known(kept)

@@ -11,7 +11,7 @@ from electrum.i18n import _
 
 from ..session.events import Created
 from ..wallet.receiving import why_not, why_unfit
-from ..wallet.watching import requests_at
+from ..wallet.watching import request_paid, requests_at
 from ..wire.keys import SecretKey
 from .settings import DAY
 from .trouble import trouble_words
@@ -89,10 +89,15 @@ class Offering:
             return _("Another request has the same address.")
         if why_unfit(self._wallet) is None and self._is_last_address(request.get_address()):
             return _("This wallet has no other address for its next request.")
-        if self._wallet.adb.is_used(request.get_address()):
-            # What came there before and a sender's payment cannot always be told apart.
+        if self._was_used(request):
             return _("The address was used before.")
         return None
+
+    def _was_used(self, request: Request) -> bool:
+        """Tell whether anything came to its address before: that and a sender's payment cannot always be told apart."""
+        is_new = self._wallet.get_request(request.get_id()) is None
+        is_used: bool = self._wallet.adb.is_used(request.get_address())
+        return is_used and (is_new or not request_paid(self._wallet, request))
 
     def _is_last_address(self, address: str) -> bool:
         """Tell whether a request after this one would have its address, or that of another: our coin would pay it."""

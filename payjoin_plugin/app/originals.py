@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from electrum.bitcoin import is_address
 from electrum.i18n import _
 from electrum.interface import RequestTimedOut, TxBroadcastError
 from electrum.logging import Logger
@@ -18,26 +20,30 @@ from electrum.transaction import Transaction
 
 from ..bip78.psbt import parse_transaction
 from ..errors import DecodeError, Unreachable, UserError
+from ..session.receiver import created_of, held_original
 from ..wallet.chain import BUSY
+from ..wallet.kept import KeptOriginal
 from ..wallet.spenders import Fate, fate_of
 from ..wallet.watching import confirmations
-from .ledger import now
+from .ledger import ReceiverSession, now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from electrum.interface import Interface
     from electrum.transaction import TxOutput
     from electrum.wallet import Abstract_Wallet
 
+    from ..bip78.original import Original
     from ..wallet.chain import ChainLookUp
-    from ..wallet.kept import KeptOriginal
     from ..wallet.storage import WalletStore
 
 DEEP = 6
 """Blocks under which a transaction is taken for final, as is the custom: what a deeper one spends is money no longer.
 Until then a reorg may undo the block, and with it the reason why a payment was not to be had any more."""
 AN_HOUR = 3600
+UNHEARD = 60.0
+"""Seconds for which the wallet may not have heard yet of what we broadcast ourselves."""
 LOST_AFTER = 14 * 24 * AN_HOUR
 """Seconds for which nobody knows what made a coin, after which nobody is waited for any more: nodes keep what is in no
 block for two weeks. The log has the payment for ever, should its parent come back after all."""
@@ -49,12 +55,14 @@ class Originals(Logger):
     def __init__(self, wallet: Abstract_Wallet, store: WalletStore, chain: ChainLookUp) -> None:
         Logger.__init__(self)
         self._wallet, self._store, self._chain = wallet, store, chain
-        self._read: dict[tuple[str, str], Transaction | None] = {}
-        """What was read of a txid and its bytes (hex): None where they are damaged."""
+        self._read: dict[tuple[str, str, str | None], Transaction | None] = {}
+        """What was read of a txid, its bytes (hex) and its request's address: None where they are damaged."""
         self._to_us: dict[str, list[TxOutput]] = {}
         """Txid → the outputs that pay us. To write an address costs more than all else of a look at two hundred."""
         self._spent: set[str] = set()
         """The payments (txid) whose coins are spent in a block, by the server's last word."""
+        self._sent: dict[str, tuple[float, set[str]]] = {}
+        """What we broadcast in this run (txid): when (its seconds), and which addresses of ours it pays."""
         self._missed_at: dict[str, float] = {}
         """Since when (seconds of this run) the server knows nothing of what made a coin of a payment (txid)."""
 
@@ -73,8 +81,12 @@ class Originals(Logger):
         return txid not in self._spent and self._store.kept.has(txid)
 
     def held_addresses(self) -> set[str]:
-        """Return the addresses of ours that kept payments pay."""
-        return {txout.address for kept in self.kept().values() for txout in self.payments_to_us(kept)}
+        """Return the addresses of the requests for which payments are kept."""
+        kept = self.kept().values()
+        # Not what it pays beside: who pays a little to each of our addresses would leave us none.
+        return {one.address for one in kept if one.address is not None} | {
+            txout.address for one in kept if one.address is None for txout in self.payments_to_us(one)
+        }
 
     def of_session(self, session_id: str) -> KeptOriginal | None:
         """Return the kept payment of a session, whatever has become of its log."""
@@ -97,16 +109,16 @@ class Originals(Logger):
 
     def holds(self, txid: str) -> list[KeptOriginal]:
         """Return a payment for each session that holds it."""
-        return self._store.kept.of(txid)
+        return [one for one in self._store.kept.of(txid) if self._parsed(one) is not None]
 
     def pays_alike(self, kept: KeptOriginal, raw: bytes) -> bool:
         """Tell whether the transaction `raw` pays an address of ours that a kept payment pays."""
         ours = {txout.scriptpubkey for txout in self.payments_to_us(kept)}
         return any(txout.scriptpubkey in ours for txout in Transaction(raw).outputs())
 
-    def drop_settled(self) -> None:
-        """Forget the payments whose coins a transaction of this wallet spends, deep in the chain."""
-        for kept in self.kept().values():
+    def drop_settled(self, every: Iterable[KeptOriginal]) -> None:
+        """Forget those payments of whose coins a transaction of this wallet spends one, deep in the chain."""
+        for kept in every:
             spenders = (spender for spender in self.spenders_seen(kept) if spender is not None)
             if any((confirmations(self._wallet, spender) or 0) >= DEEP for spender in spenders):
                 self._store.kept.drop(kept.txid)
@@ -125,14 +137,14 @@ class Originals(Logger):
         """Ask the same, knowing the scriptPubKeys that a payment spends from, by outpoint. Raises Unreachable.
 
         What a block spends is handed over to nobody, though the block may yet be undone; deep enough, it is forgotten.
-        So is what nobody knows a coin of for long, unless it is the only copy (no `has_log`), or a coin of ours is out
-        beside it: the payjoin is as good again as it, once its parent is back, and must find the address nobody else's.
+        So is what nobody knows a coin of for long, unless it is the only copy (no `has_log`), or a coin of ours that is
+        out beside it is not spent: the payjoin would be good again, too, and must find the address nobody else's.
         """
         return self._note(txid, await fate_of(self._wallet, self._chain, scripts), has_log=has_log)
 
     def _note(self, txid: str, fate: Fate, *, has_log: bool) -> Fate:
         is_lost = self._is_lost(txid, vanished=fate.vanished) and has_log
-        is_let_go = is_lost and not any(one.answered for one in self.holds(txid))
+        is_let_go = is_lost and not any(self._may_come_back(one) for one in self.holds(txid))
         if is_let_go or any(spender.depth >= DEEP for spender in fate.spenders):
             self._store.kept.drop(txid)
         if any(spender.confirmed for spender in fate.spenders):
@@ -140,6 +152,11 @@ class Originals(Logger):
         else:
             self._spent.discard(txid)
         return fate
+
+    def _may_come_back(self, kept: KeptOriginal) -> bool:
+        """Tell whether a payjoin is out beside a payment, none of whose coins of ours a block spends."""
+        spenders = [self._wallet.db.get_spent_outpoint(*outpoint.split(":")) for outpoint in kept.contributed]
+        return bool(spenders) and not any(one is not None and confirmations(self._wallet, one) for one in spenders)
 
     def _is_lost(self, txid: str, *, vanished: bool) -> bool:
         """Note whether what made a payment's coins has `vanished`, and tell whether that has been so for long.
@@ -165,6 +182,9 @@ class Originals(Logger):
         Electrum's own function goes on to the next connection, on which the wallet may not know yet that the request
         is paid. Raises Unreachable, and UserError where the network refuses it.
         """
+        sent = Transaction(tx)
+        paid = {txout.address for txout in sent.outputs() if self._wallet.is_mine(txout.address)}
+        self._sent[str(sent.txid())] = time.monotonic(), paid
         try:
             if server.session is None:
                 raise Unreachable(_("Electrum is offline"))
@@ -179,14 +199,26 @@ class Originals(Logger):
             await server.close()  # as Electrum does: it takes another one, and all begins anew when that is up to date
             raise Unreachable(_("the Electrum server did not answer")) from error
 
+    def was_sent_beside(self, kept: KeptOriginal) -> bool:
+        """Tell whether we sent another payment to an address of this one just now, and the wallet has not heard yet."""
+        ours = {txout.address for txout in self.payments_to_us(kept)}
+        return any(
+            txid != kept.txid
+            and not ours.isdisjoint(paid)
+            and time.monotonic() - at < UNHEARD
+            and confirmations(self._wallet, txid) is None
+            for txid, (at, paid) in self._sent.items()
+        )
+
     async def save(self) -> None:
         """Return when all that is known of the payments is on disk. Raises OSError."""
         await self._store.flush()
 
     def _parsed(self, kept: KeptOriginal) -> Transaction | None:
-        key = kept.txid, kept.tx
+        key = kept.txid, kept.tx, kept.address
         if key not in self._read:
-            self._read[key] = _transaction(kept.tx, kept.txid)
+            is_sound = kept.address is None or is_address(kept.address)
+            self._read[key] = _transaction(kept.tx, kept.txid) if is_sound else None
         return self._read[key]
 
     def transaction(self, kept: KeptOriginal) -> Transaction:
@@ -225,6 +257,21 @@ class Originals(Logger):
                 raise Unreachable(str(error) or _("the Electrum server did not answer")) from error
             scripts[txin.prevout.to_str()] = Transaction(raw).outputs()[txin.prevout.out_idx].scriptpubkey
         return scripts
+
+
+def in_log(session: ReceiverSession) -> KeptOriginal | None:
+    """Return the sender's payment that a session's log has, in the form in which it is kept beside it."""
+    original = held_original(session.state)
+    if original is None:
+        return None
+    created = created_of(session.state)
+    bare = KeptOriginal(original.txid, original.fallback.hex(), session.id, created.request_id, label="", at=0)
+    return replace(bare, address=created.address, amount_sat=created.amount_sat)
+
+
+def scripts_of(original: Original | None) -> dict[str, bytes] | None:
+    """Return the scriptPubKeys that an original spends from, by outpoint; None where its log cannot be read."""
+    return None if original is None else original.input_scripts
 
 
 def _transaction(raw: str, txid: str) -> Transaction | None:

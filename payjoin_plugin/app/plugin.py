@@ -34,8 +34,11 @@ class AtStake:
     sessions: int
     """Those that something may still come of."""
     payments: int
-    """Senders' own payments that were not broadcast."""
+    """Senders' own payments that were not broadcast, and become local transactions."""
     payments_sat: int
+    left_out: int = 0
+    """Those that become none, since another payment or request speaks against it."""
+    left_out_sat: int = 0
 
 
 class PayjoinPlugin(BasePlugin):
@@ -124,8 +127,14 @@ class PayjoinPlugin(BasePlugin):
     def at_stake(self) -> AtStake:
         """Return what our removal would end."""
         every = list(self._wallets.values())
-        payments = [amount_sat for sessions in every for amount_sat in sessions.objections.at_stake().values()]
-        return AtStake(sum(len(sessions.ledger.unsettled()) for sessions in every), len(payments), sum(payments))
+        payments: list[int] = []
+        left_out: list[int] = []
+        for sessions in every:
+            to_go = sessions.handover.to_go()
+            for txid, amount_sat in sessions.objections.at_stake().items():
+                (payments if txid in to_go else left_out).append(amount_sat)
+        open_ones = sum(len(sessions.ledger.unsettled()) for sessions in every)
+        return AtStake(open_ones, len(payments), sum(payments), len(left_out), sum(left_out))
 
     def on_close(self) -> None:
         """Take everything down, since the plugin is being removed. Electrum calls this on the window's thread."""

@@ -10,17 +10,13 @@ from electrum.i18n import _
 from electrum.logging import Logger
 from electrum.util import get_asyncio_loop
 
-from ..client.pace import Backoff
 from ..client.waiting import Consent
 from ..errors import UserError
 from ..session.events import Abort, Closed
 from ..session.receiver import (
-    BuildingProposal,
     CheckingOriginal,
     SessionClosed,
-    Signing,
     WaitingForOriginal,
-    created_of,
     held_original,
 )
 from ..session.status import Waiting
@@ -28,8 +24,7 @@ from ..wallet.chain import ChainLookUp
 from ..wallet.receiving import ElectrumReceiverWallet
 from ..wallet.seams import Seams
 from ..wallet.storage import WalletStore
-from ..wallet.watching import ChainWatcher, request_paid, requests_at
-from ..wire.uri import append_pj
+from ..wallet.watching import ChainWatcher, request_paid
 from .absence import awaken, catch_up
 from .doublespend import DoubleSpends
 from .ending import end
@@ -38,6 +33,7 @@ from .ledger import Ledger, ReceiverSession, now
 from .live import LiveSessions
 from .objections import Objections
 from .offering import Offering
+from .offers import Offers
 from .originals import Originals
 from .report import Report
 from .settling import Settling
@@ -51,9 +47,6 @@ if TYPE_CHECKING:
     from ..wallet.spenders import Spender
     from .services import Services
     from .view import Share
-
-UNANSWERED = (WaitingForOriginal, CheckingOriginal, BuildingProposal, Signing)
-"""The states from which a session can end without anybody's having seen a coin of ours."""
 
 
 class WalletSessions(Logger):
@@ -101,10 +94,9 @@ class WalletSessions(Logger):
             double_spends=self.double_spends,
             changed=changed,
         )
-        self._late: set[str] = set()
-        """Sessions made after their request and not on disk yet: their URI is not shown."""
-        self.offered_late: set[str] = set()
-        """Those that are on disk, of this run: somebody may have the plain URI of their request."""
+        self.offers = Offers(
+            wallet, self.ledger, self.offering, services=services, live=self.live, run=self._run, changed=changed
+        )
         self._seams = Seams(wallet, self)
         self._watcher = ChainWatcher(wallet, self._chain_changed)
         self._look_wanted = self._is_stopped = False
@@ -137,6 +129,7 @@ class WalletSessions(Logger):
     async def stop(self) -> None:
         """Stop every task, and unhook. The wallet may stay open."""
         self._is_stopped = True
+        self.offers.close()
         try:
             self._watcher.stop()
             self._seams.remove()
@@ -153,52 +146,29 @@ class WalletSessions(Logger):
     # What Electrum asks, on any thread (wallet/seams.py)
 
     def request_added(self, request: Request, *, imported: bool) -> None:
-        """Give a new request its session, in memory: Electrum's own save of the request takes both to the disk.
+        """Give a new request its session, and end the offer of an older one at its address."""
+        self.offers.request_added(request, imported=imported)
 
-        Not one that is `imported`. The offer of an older one at its address ends: Electrum counts what arrives there
-        for each of them, and our own coin would pay the new one.
-        """
-        for older in requests_at(self.wallet, request.get_address()):
-            if (session := self.ledger.of_request(older)) is not None:
-                self._take_back_offer(session)
-        if imported or not self.offering.wanted() or self.offering.why_never(request) is not None:
-            return
-        if self.offering.why_not_now() is not None:
-            self.store.set_waiting(request.get_id(), now())
-            return
-        self._offer(request)
-
-    def _take_back_offer(self, session: ReceiverSession) -> None:
-        state = session.state
-        may_answer = isinstance(state, UNANSWERED) and created_of(state).expires_at > now()
-        if may_answer and self.ledger.record(session, Closed(Abort()), after=state):
-            self.live.stop_soon(session.id)
-
-    def request_deleted(self, request_id: str) -> None:
-        """End the session of a request that goes, expired or not; Electrum's own save takes both to the disk.
+    def requests_deleted(self, request_ids: Sequence[str]) -> None:
+        """End the sessions of requests that go, expired or not; Electrum's own save takes both to the disk.
 
         One that has ended stays as it ended, and what it holds goes out by itself no more: nobody asks for it. Unless
         the request is paid, should that payment vanish: who tidies up still wants to be paid.
         """
-        self.store.forget_request(request_id)
-        paid = request_paid(self.wallet, self.wallet.get_request(request_id))
-        self.store.kept.mark_requests_deleted({request_id: paid})
-        session_id = self.store.session_of_request(request_id)
-        while session_id is not None and self.ledger.is_unclosed(session_id):
-            if end(self.wallet, self.ledger, self.ledger.session(session_id)):
-                self.live.stop_soon(session_id)
+        paid = {one: request_paid(self.wallet, self.wallet.get_request(one)) for one in request_ids}
+        self.store.kept.mark_requests_deleted(paid)
+        for request_id in request_ids:
+            self.store.forget_request(request_id)
+            session_id = self.store.session_of_request(request_id)
+            while session_id is not None and self.ledger.is_unclosed(session_id):
+                if end(self.wallet, self.ledger, self.ledger.session(session_id)):
+                    self.live.stop_soon(session_id)
 
     def uri_of(self, request: Request, plain: str) -> str:
-        """Return the URI of a request: with `pj` while nothing has come, plain in every other stage."""
-        session = self.ledger.of_request(request.get_id())
+        """Return the URI of a request: with `pj` while nothing has come."""
         if self.ledger.lapsed.get(self.store.session_of_request(request.get_id()) or "", 0) > now():
             self._chain_changed()  # it lapsed by a clock that was ahead, and goes on in a moment
-        if session is None or session.id in self._late or not isinstance(session.state, WaitingForOriginal):
-            return plain
-        if session.state.created.expires_at <= now():
-            return plain
-        self._services.turns.look(session.id)
-        return append_pj(plain, session.state.endpoint)
+        return self.offers.uri_of(self.ledger.of_request(request.get_id()), plain)
 
     def held_addresses(self) -> set[str]:
         """Return the addresses that originals in our hands pay, or will where they are good: for nobody else."""
@@ -209,41 +179,9 @@ class WalletSessions(Logger):
         """Return the coins in open proposals."""
         return self.ledger.reserved_outpoints()
 
-    # Offers
-
-    def _offer(self, request: Request, *, late: bool = False) -> None:
-        session_id, created = self.offering.new_session(request, now())
-        if late:
-            self._late.add(session_id)  # first of all: another thread may ask for the URI at any moment
-        self.store.drop_waiting(created.request_id)
-        self.ledger.create(session_id, created)
-        get_asyncio_loop().call_soon_threadsafe(self._run, session_id)
-        get_asyncio_loop().call_soon_threadsafe(self.changed)
-
     async def offer_late(self) -> None:
         """Give the requests that waited for it their session, now that the cause may have gone."""
-        if self.store.unreadable is not None:
-            return
-        self.store.set_directory_keys(self._services.cache.dump())
-        for request_id in self.store.waiting_requests():
-            request = self.wallet.get_request(request_id)
-            over = request is None or request.has_expired() or request_paid(self.wallet, request)
-            if over or self.offering.why_never(request) is not None:
-                self.store.drop_waiting(request_id)
-            elif self.offering.why_not_now() is None:
-                self._offer(request, late=True)
-        backoff = Backoff()
-        while self._late and not self._is_stopped:
-            made = frozenset(self._late)
-            try:
-                await self.store.flush()
-            except OSError as trouble:
-                self.logger.info(f"new payjoin sessions wait for the disk: {trouble!r}")
-                await asyncio.sleep(backoff.next())
-                continue
-            self._late -= made
-            self.offered_late |= made
-            self.changed()
+        await self.offers.make_late()
 
     # The chain
 
@@ -264,7 +202,9 @@ class WalletSessions(Logger):
                 self.live.stop_soon(session.id)
             elif self.settling.is_coin_gone(session):
                 self.live.give_up(session)
-        self.originals.drop_settled()
+        kept = self.originals.kept().values()
+        self.originals.drop_settled(kept)
+        self.handover.look(kept)
         if self.wallet.network is not None and not self._is_stopped:
             self.settling.look_after(self.live.is_at_work)
         self.live.wallet_changed()
@@ -306,10 +246,8 @@ class WalletSessions(Logger):
         if isinstance(session.state, SessionClosed) and not isinstance(session.state.outcome, Abort):
             status = self.report.row(session_id)["status"]
             raise UserError("session_id: " + _("session {} has ended already: {}").format(session_id, status))
-        try:
-            await self.store.flush()
-        finally:
-            self.live.stop_soon(session_id)
+        self.live.stop_soon(session_id)  # before the save: no answer leaves during it
+        await self.store.flush()
 
     def abort_all(self) -> None:
         """End, in memory, every session that something may still come of."""

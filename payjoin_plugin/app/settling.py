@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,13 @@ from ..wallet.kept import KeptOriginal
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .objections import Objections
-from .originals import Originals
+from .originals import Originals, in_log, scripts_of
 from .visible import seen_of
 
 if TYPE_CHECKING:
     from electrum.interface import Interface
     from electrum.wallet import Abstract_Wallet
 
-    from ..bip78.original import Original
     from ..wallet.receiving import ElectrumReceiverWallet
     from ..wallet.spenders import Fate, Spender
     from .settings import Settings
@@ -41,6 +39,9 @@ PATIENCE = 10
 """Seconds that a broadcast waits for the wallet to have all the news of its server."""
 SHORT_LOOK = 0.2
 """Seconds between two looks whether it is."""
+BREATH = 1.0
+"""Seconds between the look by which a payment is due and the last one: what another thread does in several steps (the
+payments to an address are forgotten, then the address) is done by then."""
 LONGEST_REFUSED = 3600.0
 """Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
 mempool, a conflict of low fee), none says which it is, and what ends a payment for good is blocks."""
@@ -120,7 +121,7 @@ class Settling(Logger):
         """
         session = self._ledger.if_readable(session_id)
         original = held_original(session.state) if session is not None else None
-        payment = self._originals.of_session(session_id) or (None if session is None else _in_log(session))
+        payment = self._originals.of_session(session_id) or (None if session is None else in_log(session))
         if payment is None:
             self._ledger.session(session_id)  # which says why nobody knows, where that is so
             raise UserError("session_id: " + _("session {} holds no original payment").format(session_id))
@@ -128,7 +129,7 @@ class Settling(Logger):
         if confirmations(self._wallet, txid) is not None:
             return txid
         self._check_unpaid(payment)
-        spenders = (await self._fate(payment, _scripts(original))).spenders
+        spenders = (await self._fate(payment, scripts_of(original))).spenders
         if txid in [tx.txid for tx in spenders]:
             return txid
         if any(self._is_payjoin(payment, session, tx) for tx in spenders):
@@ -146,7 +147,7 @@ class Settling(Logger):
         Raises UserError where the session is paid by now, and where the network refuses it; Unreachable, OSError.
         """
         server = await self._connection()
-        payment = self._originals.of_session(session_id) or _in_log(self._ledger.session(session_id))
+        payment = self._originals.of_session(session_id) or in_log(self._ledger.session(session_id))
         if payment is not None:
             self._check_unpaid(payment)
         await self._originals.broadcast(tx, server)
@@ -202,7 +203,9 @@ class Settling(Logger):
         """
         self._news.set()
         self._news = asyncio.Event()
-        for one, kept in self._originals.kept().items():
+        kept_ones = self._originals.kept()
+        self._objections.look(kept_ones.values())
+        for one, kept in kept_ones.items():
             if one in self.tasks or is_at_work(one):
                 continue
             if every or self._is_lost(kept) or self._originals.is_spent(kept) or self._is_missing(kept):
@@ -253,7 +256,7 @@ class Settling(Logger):
                     return
                 wait = waits
                 try:
-                    if await self._is_seen_to(kept, session, _scripts(original), due_at=due_at):
+                    if await self._is_seen_to(kept, session, scripts_of(original), due_at=due_at):
                         return
                 except (Unreachable, OSError) as trouble:
                     self.logger.info(f"a kept payment has to wait: {trouble!r}")
@@ -281,11 +284,14 @@ class Settling(Logger):
             return True
         if fate.spenders or self._objections.is_in_doubt(kept):
             return False
+        await asyncio.sleep(BREATH)
         await self._originals.save()
         if (server := await self._settled()) is None:  # with the news that come the request may be paid
             return False
         if not self._is_due(kept, session, due_at):  # once more: from here on nothing is waited for
             return True
+        if self._originals.was_sent_beside(kept):
+            return False
         await self._originals.broadcast(kept.tx, server)
         return True
 
@@ -316,16 +322,6 @@ class Settling(Logger):
         return self._settings.broadcast_original_by_itself and still is not None and self._objections.is_free(still)
 
 
-def _in_log(session: ReceiverSession) -> KeptOriginal | None:
-    """Return the sender's payment that a session's log has, in the form in which it is kept beside it."""
-    original = held_original(session.state)
-    if original is None:
-        return None
-    created = created_of(session.state)
-    in_log = KeptOriginal(original.txid, original.fallback.hex(), session.id, created.request_id, label="", at=0)
-    return replace(in_log, address=created.address, amount_sat=created.amount_sat)
-
-
 def _may_fall_back(session: ReceiverSession) -> bool:
     """Tell whether a session's original may ever be broadcast by itself: not after the user's word."""
     return not isinstance(session.state, SessionClosed) or not isinstance(session.state.outcome, Abort)
@@ -342,8 +338,3 @@ def _due_at(session: ReceiverSession | None) -> int:
             return before.created.expires_at
         case _:
             return 0
-
-
-def _scripts(original: Original | None) -> dict[str, bytes] | None:
-    """Return the scriptPubKeys that an original spends from, by outpoint; None where its log cannot be read."""
-    return None if original is None else original.input_scripts

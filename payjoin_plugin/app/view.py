@@ -148,7 +148,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         waiting=waiting,
         fault=fault_of(session.records),
         trouble=(refusal := _refusal(sessions, session_id))
-        or (_objection(sessions, held.txid) if held is not None else None)
+        or (_objection(sessions, held.txid) if held is not None and kind is None else None)
         or _trouble(sessions, runner),
         refused=refusal is not None,
         request_id=created.request_id,
@@ -171,7 +171,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         payjoin_txid=(payjoin_txid := details_of(session.state).payjoin_txid),
         payjoin_kept=payjoin_txid is not None and sessions.wallet.adb.get_transaction(payjoin_txid) is not None,
         offers=status is Status.ACTIVE and isinstance(session.state, WaitingForOriginal),
-        offered_late=session_id in sessions.offered_late,
+        offered_late=session_id in sessions.offers.late,
     )
 
 

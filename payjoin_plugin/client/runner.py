@@ -166,10 +166,14 @@ class Runner:
         original = state.read(accept_v1=self._policy.accept_v1_senders)
         if isinstance(original, RefusedOriginal):
             return original
-        if self._is_late(state):
+        if self._is_late(state) or not self._wallet.is_current():
             await self._store.flush()  # the mailbox will not give it again
         await self._wallet.ready()
-        return await self._checks.judge(state, original)
+        try:
+            return await self._checks.judge(state, original)
+        except NotYetKnown:
+            await self._store.flush()
+            raise
 
     async def _contribute(self, state: BuildingProposal) -> CommittedContribution | RefusedOriginal | None:
         await self._wallet.ready()

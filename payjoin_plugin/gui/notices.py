@@ -136,13 +136,16 @@ def _needs_you(reason: Waiting) -> str | None:
 
 
 def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
-    """Return the senders' payments (txid, sat) that are due and that the settings leave to the user to broadcast.
+    """Return the senders' payments (txid, sat) that are due and are left to the user to broadcast.
 
-    Not those of an aborted session: the user has decided.
+    By the settings, or since another request waits at the address. Not those of an aborted session: the user has
+    decided.
     """
-    if sessions.settings.broadcast_original_by_itself or not sessions.electrum.is_current():
+    if not sessions.electrum.is_current():
         return {}
-    kept, at_stake = sessions.originals.kept().values(), sessions.objections.at_stake()
+    kept, at_stake = list(sessions.originals.kept().values()), sessions.objections.at_stake()
+    if sessions.settings.broadcast_original_by_itself:
+        kept = [one for one in kept if sessions.objections.is_in_the_way(one)]
     return {
         one.txid: at_stake[one.txid]
         for one in kept

@@ -37,7 +37,9 @@ class Removal:
 
     def _uninstall(self, original: Callable[[PluginsDialog, str], None], dialog: PluginsDialog, name: str) -> None:
         said, stake = None, self._stake(name)
-        while stake != said and (stake.sessions or stake.payments):  # a payment may come under the question
+        while stake != said and (
+            stake.sessions or stake.payments or stake.left_out
+        ):  # a payment may come under the question
             if not self._questions.run(RemovalDialog(dialog, stake, self._plugin.config)):
                 return
             said, stake = stake, self._stake(name)
@@ -109,5 +111,20 @@ def _warnings(stake: AtStake, config: SimpleConfig) -> list[str]:
                 "{} payments of senders, {} in all, were not broadcast. Each becomes a local transaction in the "
                 "History tab, with a label that says so: broadcast them there, or you are not paid."
             ).format(stake.payments, amount)
+        )
+    if stake.left_out:
+        amount = config.format_amount_and_units(stake.left_out_sat)
+        said.append(
+            _(
+                "A sender's own payment of {} was not broadcast, and becomes none: another request waits at the same "
+                "address, another payment was seen a few minutes ago, or it was one and was removed. If you want it, "
+                "broadcast it first, from Wallet, Payjoin sessions."
+            ).format(amount)
+            if stake.left_out == 1
+            else _(
+                "{} payments of senders, {} in all, were not broadcast, and become none: other requests wait at the "
+                "same addresses, other payments were seen a few minutes ago, or they were some and were removed. If "
+                "you want them, broadcast them first, from Wallet, Payjoin sessions."
+            ).format(stake.left_out, amount)
         )
     return said

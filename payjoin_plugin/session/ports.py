@@ -37,6 +37,9 @@ class ReceiverWallet(Protocol):
     def script_of(self, address: str) -> bytes:
         """Return the scriptPubKey of `address`."""
 
+    def is_current(self) -> bool:
+        """Tell whether `ready` would not wait."""
+
     async def ready(self) -> None:
         """Return when the wallet is up to date with its server: before, nothing is checked or answered."""
 

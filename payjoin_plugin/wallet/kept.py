@@ -1,8 +1,8 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
     payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
-    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at", "answered",
-                        "aborted", "deleted_paid"
+    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at",
+                        "contributed", "aborted", "deleted_paid"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
 in "also", each with its own mark of an abort.
@@ -11,7 +11,7 @@ in "also", each with its own mark of an abort.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +48,8 @@ class KeptOriginal:
     aborted: bool = False
     """The user ended its session, or deleted its request: it is never broadcast by itself for this one, even when its
     log is gone."""
-    answered: bool = False
-    """A coin of ours is out in a proposal beside it."""
+    contributed: tuple[str, ...] = ()
+    """Our coins (`txid:n`) that are out in a proposal beside it."""
     deleted_paid: bool = False
     """Its request was paid when the user deleted it, and we saw to that."""
     handed_over: bool = False
@@ -117,9 +117,9 @@ class KeptOriginals:
         with self._wallet.db.lock:
             return txid in self._entries()
 
-    def mark_answered(self, txid: str, session_id: str) -> None:
-        """Remember that a session shows a coin of ours to who made a payment."""
-        self._mark_hold(txid, session_id, answered=True)
+    def mark_contributed(self, txid: str, session_id: str, outpoints: Sequence[str]) -> None:
+        """Remember the coins of ours (`txid:n`) that a session shows to who made a payment."""
+        self._mark_hold(txid, session_id, contributed=list(outpoints))
 
     def mark_aborted(self, txid: str, session_id: str) -> None:
         """Remember that the user ended a session that holds a payment."""
@@ -132,8 +132,9 @@ class KeptOriginals:
         """
         with self._wallet.db.lock:
             for hold in (one for entry in self._entries().values() for one in _holds(entry)):
-                if (request_id := hold.get("request_id")) in paid:
-                    self._mark(hold, **({"deleted_paid": True} if paid[str(request_id)] else {"aborted": True}))
+                request_id = hold.get("request_id")
+                if isinstance(request_id, str) and request_id in paid:
+                    self._mark(hold, **({"deleted_paid": True} if paid[request_id] else {"aborted": True}))
 
     def mark_handed_over(self, txid: str, *, is_so: bool, named: str = "") -> None:
         """Remember whether a payment is a local transaction of Electrum's by our doing, and its name."""
@@ -156,7 +157,7 @@ class KeptOriginals:
             if self._wallet.db.get(ORIGINALS_KEY, {}).pop(txid, None) is not None:
                 self._barrier.mark()
 
-    def _mark_hold(self, txid: str, session_id: str, **marks: bool) -> None:
+    def _mark_hold(self, txid: str, session_id: str, **marks: bool | list[str]) -> None:
         with self._wallet.db.lock:
             for hold in _holds(self._entries().get(txid)):
                 if hold.get("session_id") == session_id:
@@ -166,7 +167,7 @@ class KeptOriginals:
         stored = self._wallet.db.get(ORIGINALS_KEY)
         return stored if isinstance(stored, Mapping) else {}
 
-    def _mark(self, entry: object, **marks: bool | str) -> None:
+    def _mark(self, entry: object, **marks: bool | str | list[str]) -> None:
         if isinstance(entry, MutableMapping):
             for name, mark in marks.items():
                 entry[name] = mark
@@ -192,6 +193,7 @@ def _holds(entry: object) -> list[Mapping[str, object]]:
 
 
 def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOriginal | None:
+    coins: Any = hold.get("contributed")
     values = {name: (entry if name == "tx" else hold).get(name) for name in _KINDS}
     if not all(isinstance(values[name], kind) for name, kind in _KINDS.items()):
         return None
@@ -201,7 +203,7 @@ def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOrigina
         address=address if isinstance(address := hold.get("address"), str) else None,
         amount_sat=amount_sat if isinstance(amount_sat := hold.get("amount_sat"), int) else None,
         since_height=height if isinstance(height := hold.get("since_height"), int) else None,
-        answered=hold.get("answered") is True,
+        contributed=tuple(one for one in coins if isinstance(one, str)) if isinstance(coins, list) else (),
         aborted=hold.get("aborted") is True,
         deleted_paid=hold.get("deleted_paid") is True,
         handed_over=entry.get("handed_over") is True,

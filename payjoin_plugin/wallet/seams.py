@@ -37,8 +37,8 @@ class Owner(Protocol):
     def request_added(self, request: Request, *, imported: bool) -> None:
         """Take note of a new on-chain request, just before Electrum stores it; `imported`: it was made elsewhere."""
 
-    def request_deleted(self, request_id: str) -> None:
-        """Take note that a request is being deleted, just before Electrum does it."""
+    def requests_deleted(self, request_ids: Sequence[str]) -> None:
+        """Take note that requests are being deleted, just before Electrum does it."""
 
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request, given Electrum's own."""
@@ -133,7 +133,7 @@ class Seams:
         def delete_request(request_id: str, *, write_to_disk: bool = True) -> None:
             if self._is_on("delete_request") and self._wallet.get_request(request_id) is not None:
                 with own_fault("a deleted request"):
-                    self._owner.request_deleted(request_id)
+                    self._owner.requests_deleted([request_id])
             original(request_id, write_to_disk=write_to_disk)
 
         self._put("delete_request", delete_request)
@@ -143,9 +143,8 @@ class Seams:
 
         def clear_requests() -> None:
             if self._is_on("clear_requests"):
-                for request in self._wallet.get_sorted_requests():
-                    with own_fault("a deleted request"):
-                        self._owner.request_deleted(request.get_id())
+                with own_fault("deleted requests"):
+                    self._owner.requests_deleted([one.get_id() for one in self._wallet.get_sorted_requests()])
             original()
 
         self._put("clear_requests", clear_requests)

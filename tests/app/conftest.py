@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from payjoin_plugin.app import objections
+from payjoin_plugin.app import objections, settling
 from tests.merchant import wall_clock
 from tests.wallet.wallets import electrum_running
 
@@ -19,6 +19,11 @@ def what_was_dropped_stays_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Call it with seconds, and the clock is so many ahead."""
     return wall_clock(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def short_breath(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "BREATH", 0.05)
 
 
 @pytest.fixture(autouse=True, scope="module")

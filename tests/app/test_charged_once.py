@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from tests.app.test_settling import SOON, hold, kept, unchecked
 from tests.merchant import AMOUNT, Merchant, Synchronizer, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.servers import Server
-from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, transaction
+from tests.wallet.wallets import HEIGHT, foreign_outpoint, reopen, see_confirmed, see_in_mempool, transaction
 
 HOUR = 3600
 
@@ -55,6 +57,11 @@ async def a_while(merchant: Merchant) -> None:
     trigger_callback("wallet_updated", merchant.wallet)
     await asyncio.sleep(0.2)
     await seen_to(merchant)
+
+
+async def a_while_before_expiry() -> None:
+    """The same, where the tasks wait for the expiry."""
+    await asyncio.sleep(0.2)
 
 
 # The request is deleted
@@ -157,6 +164,31 @@ async def test_a_paid_request_that_was_deleted_while_the_plugin_was_not_there_is
         (kept_one,) = again.sessions.store.kept.all()
         assert (kept_one.aborted, kept_one.deleted_paid) == (False, True)
         await again.close()
+
+
+@on_electrums_loop
+async def test_what_the_next_customer_paid_at_its_address_is_none_of_a_request_that_was_deleted_without_us(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        row = merchant.row(session_id)
+        await merchant.sessions.store.flush()
+        alone = reopen(merchant.wallet)
+        merchant.sessions.store.close()
+        await merchant.close()
+        alone.delete_request(row["request_id"])
+        alone.create_request(AMOUNT + 1, "the next customer", HOUR, row["address"])
+        other = transaction([foreign_outpoint("the next customer")], [(row["address"], AMOUNT + 1)])
+        see_in_mempool(alone, other)
+        alone.db.set_addr_history(row["address"], [(other.txid(), 0)])
+        alone.save_db()
+        again = Merchant(merchant.shop, reopen(alone))
+        await again.open()
+        assert again.row(session_id)["status"] == "aborted"
+        assert [(one.aborted, one.deleted_paid) for one in again.sessions.store.kept.all()] == [(True, False)]
+        await again.close()
+        paying.cancel()
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])
@@ -324,6 +356,54 @@ async def test_what_had_paid_is_unseen_for_a_moment_only(
         assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
         monkeypatch.setattr(objections, "DOUBT", 0.0)  # time has passed
         await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
+        paying.cancel()
+
+
+@pytest.fixture
+def run_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Call it with seconds, and the program has run for so many more. What was dropped is doubted for ten minutes."""
+    monotonic, more = time.monotonic, 0.0
+
+    def run_for(seconds: float) -> None:
+        nonlocal more
+        more += seconds
+
+    monkeypatch.setattr(objections, "time", SimpleNamespace(monotonic=lambda: monotonic() + more))
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
+    return run_for
+
+
+@on_electrums_loop
+async def test_the_doubt_begins_when_a_payment_is_dropped_whoever_looks(
+    tmp_path: Path, run_for: Callable[[float], None]
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
+        vanish(merchant, session_id, other)
+        await a_while_before_expiry()
+        run_for(3000)
+        await merchant.close()
+        assert merchant.sessions.handover.hand_over() == 1
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_the_doubt_begins_anew_each_time(
+    tmp_path: Path, run_for: Callable[[float], None], set_ahead: Callable[[int], None]
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
+        vanish(merchant, session_id, other)
+        await a_while_before_expiry()
+        merchant.sees(other)
+        await a_while_before_expiry()
+        run_for(3000)
+        vanish(merchant, session_id, other)
+        set_ahead(2 * HOUR)
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        await asyncio.sleep(1)
+        assert merchant.network.broadcast == []
         paying.cancel()
 
 

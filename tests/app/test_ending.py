@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from electrum.address_synchronizer import AddressSynchronizer
@@ -13,6 +15,7 @@ from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
 from payjoin_plugin.app.view import view_of
+from payjoin_plugin.client.mail import Mail
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.session.status import Status
 from payjoin_plugin.wire.uri import parse
@@ -353,3 +356,34 @@ async def test_a_payjoin_that_was_bumped_to_another_address_of_ours_is_known_as_
         assert (view.status, view.paid_by) == (Status.COMPLETED, None)
         came = merchant.row(session_id)["amount_sat"] - 500 - merchant.row(session_id)["receiver_fee_sat"]
         assert view.replaced_by == (bumped.txid(), came)
+
+
+@on_electrums_loop
+async def test_no_answer_leaves_while_an_abort_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, uri = merchant.offer()
+        answers, left, on_its_way = Mail.answer, 0, asyncio.Event()
+
+        async def slowly(self: Mail, *args: Any, **details: Any) -> None:
+            nonlocal left
+            if merchant.row(session_id)["stage"] == "posting_proposal":  # the sender writes by this function too
+                on_its_way.set()
+                await asyncio.sleep(0.3)
+                left += 1
+            await answers(self, *args, **details)
+
+        monkeypatch.setattr(Mail, "answer", slowly)
+        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
+        await on_its_way.wait()
+        save = merchant.wallet.save_db
+
+        def save_slowly() -> None:
+            time.sleep(1)
+            save()
+
+        merchant.wallet.save_db = save_slowly
+        await merchant.sessions.abort(session_id)
+        del merchant.wallet.save_db
+        assert left == 0
+        assert merchant.row(session_id)["status"] == "aborted"
+        paying.cancel()

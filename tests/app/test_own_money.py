@@ -68,7 +68,7 @@ def bill_paid(
 async def test_an_address_that_was_used_offers_none(tmp_path: Path, deposit: str) -> None:
     async with shop(tmp_path, text=two_keys()) as merchant:
         address = merchant.wallet.get_receiving_addresses()[0]
-        tx = transaction([foreign_outpoint("deposit")], [(address, 500_000)])
+        tx = transaction([foreign_outpoint("deposit")], [(address, AMOUNT // 2)])
         match deposit:
             case "in a block" | "in the newest block":
                 see_confirmed(merchant.wallet, tx, height=HEIGHT if "newest" in deposit else 150)
@@ -267,6 +267,8 @@ async def test_what_would_pay_another_customers_request_is_handed_over_to_nobody
     async with shop(tmp_path) as merchant:
         again, _sender, _session_id, second = await given_out_again(merchant, AMOUNT, set_ahead)
         await again.close()
+        assert len(again.sessions.objections.at_stake()) == 1, "which the removal tells"
+        assert again.sessions.handover.to_go() == set()
         assert again.sessions.handover.hand_over() == 0
         assert again.wallet.get_invoice_status(again.wallet.get_request(second)) == PR_UNPAID
         assert len(again.sessions.store.kept.all()) == 1, "the file has it all the same"

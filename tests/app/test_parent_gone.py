@@ -17,10 +17,11 @@ from payjoin_plugin.app.originals import LOST_AFTER
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client import checking
 from payjoin_plugin.client.pace import Backoff
+from tests.app.test_own_money import bill_paid
 from tests.app.test_settling import SOON, hold, kept
 from tests.merchant import Merchant, on_electrums_loop, shop
 from tests.pair import Sender
-from tests.wallet.wallets import reopen
+from tests.wallet.wallets import HEIGHT, reopen, see_confirmed
 
 
 def forget_parent(merchant: Merchant, sender: Sender) -> Transaction:
@@ -119,6 +120,12 @@ async def test_the_address_of_a_payjoin_that_may_come_back_with_its_parent_goes_
         trigger_callback("wallet_updated", merchant.wallet)
         await asyncio.sleep(0.3)
         assert merchant.row(session_id)["address"] not in merchant.wallet.get_unused_addresses()
+        coin = merchant.sessions.store.kept.all()[0].contributed[0]
+        ours = [one for one in merchant.wallet.get_spendable_coins() if one.prevout.to_str() == coin]
+        see_confirmed(merchant.wallet, bill_paid(merchant, 10_000, ours), height=HEIGHT)
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until(lambda: kept(merchant) == set())
+        assert merchant.row(session_id)["address"] in merchant.wallet.get_unused_addresses()
 
 
 @pytest.mark.parametrize("log_is_there", [True, False], ids=["by its session", "without its log"])

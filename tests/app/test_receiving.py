@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,7 +23,7 @@ from payjoin_plugin.app.view import foreseen_share, view_of
 from payjoin_plugin.bip78.original import ChainFacts, Original
 from payjoin_plugin.bip78.parameters import AdditionalFee, Parameters
 from payjoin_plugin.bip78.psbt import serialize
-from payjoin_plugin.errors import ErrorCode, UserError
+from payjoin_plugin.errors import ErrorCode, NotYetKnown, UserError
 from payjoin_plugin.session.status import details_of
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_settling import elsewhere, hear
@@ -223,6 +225,50 @@ def ask_again(merchant: Merchant, address: str, *, imported: bool = False) -> No
     merchant.wallet.add_payment_request(other, write_to_disk=not imported)
 
 
+@on_electrums_loop
+async def test_it_ends_too_where_the_session_moves_meanwhile(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        first = merchant.request()
+        session_id, record, moved = merchant.session_of(first), merchant.sessions.ledger.record, 0
+
+        def once_too_late(session: Any, event: Any, **details: Any) -> bool:
+            nonlocal moved
+            moved += 1
+            return moved > 1 and record(session, event, **details)
+
+        merchant.sessions.ledger.record = once_too_late  # type: ignore[method-assign]
+        ask_again(merchant, first.get_address())
+        assert merchant.row(session_id)["status"] == "aborted"
+
+
+@on_electrums_loop
+async def test_it_ends_too_while_the_clock_is_ahead(tmp_path: Path, set_ahead: Callable[[int], None]) -> None:
+    async with shop(tmp_path) as merchant:
+        first = merchant.request()
+        set_ahead(7200)
+        ask_again(merchant, first.get_address())
+        set_ahead(0)
+        assert merchant.row(merchant.session_of(first))["status"] == "aborted"
+
+
+@on_electrums_loop
+async def test_it_ends_too_where_it_is_made_late_and_another_thread_is_quicker(tmp_path: Path) -> None:
+    async with shop(tmp_path, with_keys=False) as merchant:
+        first = merchant.request()
+        offering, seconds = merchant.sessions.offering, []
+        new_session = offering.new_session
+
+        def meanwhile(*args: Any) -> Any:
+            seconds.append(merchant.wallet.create_request(3_000_000, "another", 3600, first.get_address()))
+            return new_session(*args)
+
+        offering.new_session = meanwhile  # type: ignore[method-assign,assignment]
+        merchant.services.start()
+        await merchant.until(lambda: bool(seconds))
+        await merchant.until_row(merchant.session_of(first), status="aborted")
+        assert "pj=" not in merchant.uri(first)
+
+
 @pytest.mark.parametrize("imported", [False, True], ids=["made", "imported"])
 @on_electrums_loop
 async def test_a_second_request_at_an_address_ends_the_offer_of_the_first(tmp_path: Path, *, imported: bool) -> None:
@@ -255,6 +301,37 @@ async def test_an_answer_that_is_out_is_not_ended_by_a_second_request_at_the_add
         assert merchant.row(session_id)["stage"] == "waiting_for_broadcast"
         merchant.sees(sender.payjoin())
         await merchant.until_row(session_id, status="completed")
+
+
+@on_electrums_loop
+async def test_a_plain_request_that_was_paid_is_none_at_an_address_that_was_used_before(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        request = merchant.request(wanted=False)
+        before = merchant.sessions.offering.why_plain(request)
+        merchant.sees(transaction([foreign_outpoint("plain")], [(request.get_address(), AMOUNT)]))
+        assert merchant.sessions.offering.why_plain(request) == before
+
+
+@pytest.mark.parametrize("wait", ["for the Electrum server", "for what it does not know yet"])
+@on_electrums_loop
+async def test_an_original_is_on_disk_while_its_check_waits(
+    tmp_path: Path, wait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(tmp_path) as merchant:
+        if wait == "for the Electrum server":
+            monkeypatch.setattr(merchant.sessions.electrum, "is_current", lambda: False)
+        else:
+
+            async def nothing(_original: object) -> ChainFacts:
+                raise NotYetKnown("not yet")
+
+            monkeypatch.setattr(merchant.sessions.electrum, "look_up", nothing)
+        session_id, uri = merchant.offer()
+        await merchant.sessions.store.flush()
+        paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
+        await merchant.until_row(session_id, stage="checking_original")
+        await merchant.until(lambda: merchant.events_on_disk(session_id)[-1] == "retrieved_original")
+        paying.cancel()
 
 
 @on_electrums_loop

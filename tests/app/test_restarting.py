@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from payjoin_plugin.wallet.kept import ORIGINALS_KEY
 from tests.mailroom.faults import Fault, Hold
 from tests.merchant import AMOUNT, Merchant, endpoint_of, on_electrums_loop, shop
 from tests.pair import Sender
@@ -304,3 +305,36 @@ async def test_a_request_that_needs_no_pj_any_more_gets_none(tmp_path: Path, gon
         await merchant.until(lambda: "pj=" in merchant.uri(other))
         assert merchant.sessions.store.session_of_request(request.get_id()) is None
         assert merchant.sessions.store.waiting_requests() == {}
+
+
+def tear(path: Path, before: str) -> None:
+    """Leave what was written of a file before the power went."""
+    path.write_text(path.read_text().partition(before)[0])
+
+
+@pytest.mark.parametrize("then", ["answered", "expired"])
+@on_electrums_loop
+async def test_what_a_torn_file_lacks_of_a_held_payment_is_written_again(
+    tmp_path: Path, then: str, set_ahead: Callable[[int], None]
+) -> None:
+    async with shop(tmp_path, wallet_partial_writes=True) as first:
+        first.wallet.save_db()
+        merchant = await first.crash_and_restart()  # from here on Electrum appends
+        session_id, sender, paying = await merchant.asked()
+        await merchant.sessions.store.flush()
+        path = Path(merchant.wallet.storage.get_path())
+        merchant.sessions.store.close()
+        await merchant.close()
+        tear(path, ORIGINALS_KEY)
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        await again.open()
+        txid = sender.made.transaction().txid()
+        assert again.sessions.originals.holds(txid) != []
+        if then == "answered":
+            await again.until_row(session_id, reason="needs_approval")
+            again.sessions.answer(session_id, password=None)
+            await again.until_row(session_id, stage="waiting_for_broadcast")
+        set_ahead(7200)
+        await again.until(lambda: again.network.broadcast == [txid])
+        await again.close()
+        paying.cancel()

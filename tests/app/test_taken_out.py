@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from electrum.fee_policy import FixedFeePolicy
+from electrum.interface import TxBroadcastServerReturnedError
 from electrum.transaction import PartialTxOutput, Transaction
 from electrum.util import trigger_callback
 
+from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.wallet.kept import ORIGINALS_KEY
+from tests.app.test_kept_originals import vanish
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
 from tests.merchant import Merchant, on_electrums_loop, shop
@@ -84,10 +87,69 @@ async def test_what_the_user_removed_meanwhile_ends_its_session_and_is_handed_ov
         await again.open()
         (session_id,) = again.sessions.store.session_ids()
         assert again.row(session_id)["status"] == "aborted"
-        assert again.sessions.objections.at_stake() == {}
+        assert list(again.sessions.objections.at_stake()) == [txid], "it may have been Electrum's doing"
+        assert again.sessions.handover.to_go() == set()
         await again.close()
         assert again.sessions.handover.hand_over() == 0
         assert again.wallet.db.get_transaction(txid) is None
+
+
+@on_electrums_loop
+async def test_what_the_user_removes_while_it_is_refused_goes_out_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.05)
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        merchant.wallet.save_db()
+        again, refused = Merchant(merchant.shop, reopen(merchant.wallet)), 0
+        take = again.network.broadcast_transaction
+
+        async def refuse(_tx: Transaction) -> None:
+            nonlocal refused
+            refused += 1
+            raise TxBroadcastServerReturnedError("mempool min fee not met")
+
+        again.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        await again.open()
+        await again.until(lambda: refused > 1)
+        again.wallet.adb.remove_transaction(txid)
+        again.network.broadcast_transaction = take  # type: ignore[method-assign]
+        await again.until(lambda: not again.sessions.settling.tasks)
+        assert again.network.broadcast == []
+        await again.close()
+
+
+@on_electrums_loop
+async def test_a_payjoin_that_was_dropped_is_not_removed_for_the_original(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender = await merchant.answered()
+        payjoin = sender.payjoin()
+        merchant.sees(payjoin)
+        await merchant.until_row(session_id, status="completed")
+        vanish(merchant, session_id, payjoin)
+        await merchant.close()
+        assert merchant.sessions.handover.hand_over() == 0
+        assert merchant.wallet.db.get_transaction(payjoin.txid()) is not None
+
+
+@on_electrums_loop
+async def test_an_entry_that_is_damaged_keeps_no_other_back(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        _session_id, sender, paying = await hold(merchant)
+        await merchant.sessions.store.flush()
+        kept = merchant.wallet.db.get_dict(ORIGINALS_KEY)
+        txid = sender.made.transaction().txid()
+        kept["bb" * 32] = {**kept[txid], "request_id": ["r"]}
+        kept["cc" * 32] = {**kept[txid], "session_id": "x", "address": "nonsense"}
+        kept["dd" * 32] = {**kept[txid], "session_id": "y", "contributed": 7}
+        merchant.wallet.save_db()
+        again = await merchant.crash_and_restart()
+        assert list(again.sessions.objections.at_stake()) == [txid]
+        again.wallet.clear_requests()
+        assert [one.aborted for one in again.sessions.originals.holds(txid)] == [True]
+        await again.close()
+        paying.cancel()
 
 
 @pytest.mark.parametrize("log", ["is there", "is gone"])

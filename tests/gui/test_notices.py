@@ -7,6 +7,7 @@ import threading
 import pytest
 from electrum.transaction import Transaction
 
+from payjoin_plugin.app.objections import Objections
 from payjoin_plugin.app.sessions import WalletSessions
 from payjoin_plugin.gui import notices
 from tests.gui.house import House, Offer, Resident
@@ -71,6 +72,17 @@ def test_a_payment_that_is_left_to_the_user_is_told_of_once(house: House) -> Non
     house.until(lambda: house.rung)
     shop.parts._refresh()
     assert house.rung == ["A sender's own payment of 0.001 BTC is ready. You are paid when you broadcast it."]
+
+
+def test_a_payment_that_another_request_holds_back_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Objections, "is_in_the_way", lambda *_: True)
+    house.config.set_key(PREFIX + "max_receiver_fee_sat", value=0, save=False)
+    shop = house.open("shop", 5_000_000).with_keys()
+    shop.request()
+    house.sender().offer(shop)
+    house.until(lambda: house.rung)
+    assert house.rung == ["A sender's own payment of 0.001 BTC is ready. You are paid when you broadcast it."]
+    assert house.network.broadcast == []
 
 
 def test_what_is_left_to_the_user_is_looked_for_off_qts_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,6 +302,18 @@ def test_a_payment_of_an_aborted_session_is_warned_of_too(house: House) -> None:
     assert asked[0].buttons == ("Keep the plugin", "Remove…")
 
 
+def test_a_payment_that_would_pay_another_request_is_not_called_a_local_transaction(house: House) -> None:
+    locked = house.open("locked", 5_000_000, password=PASSWORD).with_keys()
+    address = locked.wallet.get_request(locked.request()).get_address()
+    house.sender().offer(locked)
+    house.until(lambda: "Unlock the wallet" in locked.line)
+    locked.wallet.create_request(200_000, "another customer", 3600, address)
+    (kept,) = locked.sessions.store.kept.all()
+    asked = remove(house, "Remove…", "&Yes", "OK")
+    assert asked[0].text.startswith("A sender's own payment of 0.001 BTC was not broadcast, and becomes none:")
+    assert locked.wallet.adb.get_transaction(kept.txid) is None
+
+
 def test_other_plugins_are_removed_as_ever(house: House) -> None:
     shop = house.open("shop", 5_000_000).with_keys()
     shop.request()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from electrum.invoices import Request
@@ -41,9 +42,10 @@ class Owner:
         self.added.append(request.get_id())
         self.store.create(f"session of {request.get_id()}", role="receiver", record=created_record(request.get_id()))
 
-    def request_deleted(self, request_id: str) -> None:
-        self.deleted.append(request_id)
-        self.store.append(f"session of {request_id}", {"at": 2, "event": "closed", "outcome": "abort"})
+    def requests_deleted(self, request_ids: Sequence[str]) -> None:
+        self.deleted.extend(request_ids)
+        for request_id in request_ids:
+            self.store.append(f"session of {request_id}", {"at": 2, "event": "closed", "outcome": "abort"})
 
     def uri_of(self, request: Request, plain: str) -> str:
         return f"{plain}&pj=HTTPS://PAYJO.IN/{request.get_id()}"
