@@ -395,6 +395,7 @@ async def test_the_doubt_begins_anew_each_time(
         session_id, _sender, other, paying = await hold_paid_otherwise(merchant)
         vanish(merchant, session_id, other)
         await a_while_before_expiry()
+        assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or ""), "whoever looks at it"
         merchant.sees(other)
         await a_while_before_expiry()
         run_for(3000)

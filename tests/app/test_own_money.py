@@ -13,11 +13,12 @@ from electrum.invoices import PR_UNPAID, Request
 from electrum.transaction import PartialTransaction, PartialTxInput, PartialTxOutput, Transaction
 from electrum.util import trigger_callback
 
+from payjoin_plugin.app import settling
 from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.errors import UserError
 from tests.app.test_charged_once import HOUR, a_while
-from tests.app.test_kept_originals import other_payment, vanish
+from tests.app.test_kept_originals import other_payment, seen_to, vanish
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
 from tests.pair import Sender
 from tests.wallet.wallets import (
@@ -309,6 +310,28 @@ async def test_nothing_goes_out_to_an_address_that_was_given_away(
         assert merchant.network.broadcast == []
         with pytest.raises(UserError, match="no address of this wallet"):
             await merchant.sessions.broadcast_original(session_id)
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_an_address_is_being_given_away_while_its_payment_is_due(
+    tmp_path: Path, set_ahead: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "BREATH", 0.5)
+    async with shop(tmp_path, text=two_keys()) as merchant:
+        address = merchant.wallet.get_receiving_addresses()[0]
+        session_id, _request, _sender, paying = await hold_at(merchant, address)
+        other = other_payment(merchant, session_id)
+        merchant.sees(other)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        set_ahead(2 * HOUR)
+        merchant.wallet.adb.remove_transaction(other.txid())  # Electrum forgets the payments first
+        trigger_callback("wallet_updated", merchant.wallet)
+        await merchant.until(lambda: session_id in merchant.sessions.settling.tasks)
+        await asyncio.sleep(0.1)
+        merchant.wallet.delete_address(address)
+        await seen_to(merchant)
+        assert merchant.network.broadcast == []
         paying.cancel()
 
 

@@ -18,7 +18,7 @@ from tests.app.test_kept_originals import vanish
 from tests.app.test_settling import hold
 from tests.app.test_unreadable import damage
 from tests.merchant import Merchant, on_electrums_loop, shop
-from tests.wallet.wallets import reopen, transaction
+from tests.wallet.wallets import foreign_outpoint, reopen, transaction
 
 
 @asynccontextmanager
@@ -141,7 +141,8 @@ async def test_an_entry_that_is_damaged_keeps_no_other_back(tmp_path: Path) -> N
         kept = merchant.wallet.db.get_dict(ORIGINALS_KEY)
         txid = sender.made.transaction().txid()
         kept["bb" * 32] = {**kept[txid], "request_id": ["r"]}
-        kept["cc" * 32] = {**kept[txid], "session_id": "x", "address": "nonsense"}
+        other = transaction([foreign_outpoint("damaged")], [(merchant.wallet.get_receiving_addresses()[3], 9_000)])
+        kept[other.txid()] = {**kept[txid], "tx": other.serialize(), "session_id": "x", "address": "nonsense"}
         kept["dd" * 32] = {**kept[txid], "session_id": "y", "contributed": 7}
         merchant.wallet.save_db()
         again = await merchant.crash_and_restart()
