@@ -117,7 +117,7 @@ def test_a_fault_of_ours_does_not_keep_expired_requests_from_being_deleted(
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setattr(Request, "has_expired", lambda _request: True)
-    monkeypatch.setattr(shop.sessions.originals, "unseen", failing)
+    monkeypatch.setattr(shop.sessions.objections, "at_stake", failing)
     assert shop.wallet.delete_expired_requests() == [request_id]
 
 
