@@ -50,7 +50,7 @@ LAYERS = {
     "faults": Layer(ours=(), others=("electrum.logging",)),
     "client": Layer(ours=(*CORE, "client"), others=("aiohttp", "aiohttp_socks", "yarl")),
     "wallet": Layer(ours=(*CORE, "faults", "wallet"), others=("aiorpcx", "electrum", "electrum_ecc")),
-    "app": Layer(ours=(*CORE, "client", "wallet", "app"), others=("aiohttp", "aiorpcx", "electrum")),
+    "app": Layer(ours=(*CORE, "faults", "client", "wallet", "app"), others=("aiohttp", "aiorpcx", "electrum")),
     "gui": Layer(ours=("errors", "faults", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
     "qt": Layer(ours=("errors", "faults", "session.status", "app", "gui"), others=("electrum", "PyQt6")),
     "cmdline": Layer(ours=("app",), others=("electrum",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..faults import own_fault
 from ..session.receiver import ProposalPosted, created_of, holds_original
 from ..wallet.watching import requests_at
 from .ending import end
@@ -27,10 +28,11 @@ def catch_up(wallet: Abstract_Wallet, ledger: Ledger, originals: Originals, obje
         {one.request_id: objections.is_paid(one) and not requests_at(wallet, one.address or "") for one in deleted}
     )
     held = set(originals.kept())
-    for session in ledger.open.values():
+    for session in list(ledger.open.values()):
         # A file that is written in parts may lack the second half of what belongs together.
         if session.id not in held and holds_original(session.state) and not _is_long_over(session):
-            ledger.keep_original(session)
+            with own_fault("a payment that is kept again"):  # none keeps the others back
+                ledger.keep_original(session)
     thrown_away = {one.session_id for one in originals.kept().values() if one.aborted}
     for session in list(ledger.open.values()):
         if session.id in thrown_away or _is_over(wallet, session):

@@ -62,7 +62,7 @@ class Handover(Logger):
         against = self._objections
         if self._originals.is_known(kept) or self._originals.is_spent(kept) or against.is_thrown_away(kept):
             return False
-        return not (against.is_paid(kept) or against.is_in_doubt(kept) or against.is_in_the_way(kept))
+        return not (against.is_paid_to_any(kept) or against.is_in_doubt(kept) or against.is_in_the_way(kept))
 
     def take_back(self, is_readable: Callable[[str], bool]) -> None:
         """Undo it, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.
@@ -83,11 +83,17 @@ class Handover(Logger):
                     self._wallet.set_label(txid, None)
 
     def look(self, every: Iterable[KeptOriginal]) -> None:
-        """Note which payments are no local transactions any more: Electrum removed them for what spends a coin."""
+        """Note which payments are no local transactions any more.
+
+        Electrum removed them for what spends a coin, or else the user: that stands, whatever is seen and dropped later.
+        """
         for kept in every:
-            is_there = kept.handed_over and self._wallet.db.get_transaction(kept.txid) is not None
-            if kept.handed_over and not is_there and self._originals.is_known(kept):
+            if not kept.handed_over or self._wallet.db.get_transaction(kept.txid) is not None:
+                continue
+            if self._originals.is_known(kept):
                 self._kept.mark_handed_over(kept.txid, is_so=False)
+            elif not kept.aborted:
+                self._kept.mark_aborted(kept.txid, kept.session_id)
 
     def _handed_over(self) -> dict[str, list[KeptOriginal]]:
         """Return the payments that are handed over, for each session that holds one."""

@@ -26,31 +26,37 @@ class Objections:
 
     def __init__(self, wallet: Abstract_Wallet, originals: Originals) -> None:
         self._wallet, self._originals = wallet, originals
-        self._doubted_at: dict[str, float] = {}
-        """Since when (seconds of this run) another payment of a session's request is here and not seen."""
+        self._doubted_at: dict[tuple[str, str], float] = {}
+        """Since when (seconds of this run) another payment of a request is here and not seen, by txid and request."""
 
     def at_stake(self) -> dict[str, int]:
         """Return the payments (txid) that are lost where nobody broadcasts them, and what each pays us (sat).
 
-        Nobody has seen their coins spent. What is paid otherwise is none of them: it would charge its sender twice.
-        What was paid a moment ago is one, since nobody knows yet whether it still is, and so is what was removed from
-        the history while we were not here: by Electrum, perhaps, for what replaced it and is gone too.
+        Their coins are seen spent nowhere. What is paid otherwise is none of them: it would charge its sender twice;
+        nor what is a local transaction already. What was paid a moment ago is one, since nobody knows yet whether it
+        still is, and so is what was removed from the history while we were not here: by Electrum, perhaps, for what
+        replaced it and is gone too.
         """
         return {
             kept.txid: sum(txout.value for txout in self._originals.payments_to_us(kept))
             for kept in self._originals.kept().values()
-            if not (any(self._originals.spenders_seen(kept)) or self._originals.is_spent(kept) or self.is_paid(kept))
+            if not (
+                self._wallet.db.get_transaction(kept.txid) is not None
+                or self._originals.has_visible_spender(kept)
+                or self._originals.is_spent(kept)
+                or self.is_paid(kept)
+            )
             and self.is_ours(kept)
         }
 
     def is_paid(self, kept: KeptOriginal) -> bool:
         """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice.
 
-        That is the request of the one session; another one that holds the same payment may be unpaid.
+        That is the one request; another one that the same payment pays may be unpaid.
         """
         paid = self._is_paid(kept)
         if paid:
-            self._doubted_at.pop(kept.session_id, None)
+            self._doubted_at.pop((kept.txid, kept.request_id), None)
         return paid
 
     def _is_paid(self, kept: KeptOriginal) -> bool:
@@ -68,22 +74,19 @@ class Objections:
         )
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
-        """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice.
+        """Tell the same of every request that this payment pays: what nobody asks for must charge nobody twice.
 
-        And of every other request that it pays, of which no session may have heard.
+        Those that were paid when it came are none of them: who adds a little to what was paid long ago would have us
+        never broadcast anything.
         """
-        holds = self._originals.holds(kept.txid)
-        addresses = {txout.address for txout in self._originals.payments_to_us(kept)} - {one.address for one in holds}
-        ids = {request_id for address in addresses for request_id in requests_at(self._wallet, address)}
-        requests = [self._wallet.get_request(request_id) for request_id in ids - {one.request_id for one in holds}]
-        is_paid_beside = any(request is not None and request_paid(self._wallet, request) for request in requests)
-        return is_paid_beside or any(self.is_paid(one) for one in holds)
+        return any(self.is_paid(one) for one in self._originals.holds(kept.txid))
 
     def look(self, every: Iterable[KeptOriginal]) -> None:
         """Note what is in doubt from now on, and what is no more. The waiting begins when a payment is dropped."""
-        for kept in every:
-            if not self.is_paid(kept):
-                self._is_in_doubt(kept)
+        for txid in {kept.txid for kept in every}:
+            for one in self._originals.holds(txid):
+                if not self.is_paid(one):
+                    self._is_in_doubt(one)
 
     def is_in_doubt(self, kept: KeptOriginal) -> bool:
         """Tell whether what pays one of its requests otherwise was dropped a while ago only, and may be seen again."""
@@ -94,9 +97,9 @@ class Objections:
         coins = {txin.prevout for txin in self._originals.transaction(kept).inputs()}
         dropped = local_payments(self._wallet, kept.address) if kept.address else []
         if all(not coins.isdisjoint(txin.prevout for txin in tx.inputs()) for tx in dropped):
-            self._doubted_at.pop(kept.session_id, None)
+            self._doubted_at.pop((kept.txid, kept.request_id), None)
             return False
-        first_look = self._doubted_at.setdefault(kept.session_id, time.monotonic())
+        first_look = self._doubted_at.setdefault((kept.txid, kept.request_id), time.monotonic())
         return time.monotonic() - first_look < DOUBT
 
     def is_free(self, kept: KeptOriginal) -> bool:
@@ -112,12 +115,29 @@ class Objections:
     def is_in_the_way(self, kept: KeptOriginal) -> bool:
         """Tell whether another request waits at an address of it by now, which Electrum would call paid too.
 
-        Electrum without us gives the addresses out again.
+        Electrum without us gives the addresses out again. At those that it pays beside, so little may be paid that the
+        other request would not be.
         """
-        holds = [one for one in self._originals.holds(kept.txid) if one.address is not None]
-        others = {other for one in holds for other in requests_at(self._wallet, str(one.address)) - {one.request_id}}
-        requests = [self._wallet.get_request(request_id) for request_id in others]
-        return any(request is not None and not request_paid(self._wallet, request) for request in requests)
+        holds = self._originals.holds(kept.txid)
+        own, addresses = {one.request_id for one in holds}, {one.address for one in holds if one.address is not None}
+        pays: Counter[str] = Counter()
+        for txout in self._originals.payments_to_us(kept):
+            pays[txout.address] += txout.value
+        return any(
+            self._is_waited_for(address, own, pays[address] if address not in addresses else None)
+            for address in {*pays, *addresses}
+        )
+
+    def _is_waited_for(self, address: str, own: set[str], more_sat: int | None) -> bool:
+        """Tell whether an unpaid request but our `own` is at an address, which `more_sat` would pay (None: any)."""
+        for request_id in requests_at(self._wallet, address) - own:
+            request = self._wallet.get_request(request_id)
+            if request is None or request_paid(self._wallet, request):
+                continue
+            arrived = arrived_sat(self._wallet, address, since_height=request.height)
+            if more_sat is None or arrived + more_sat >= (request.get_amount_sat() or 0):
+                return True
+        return False
 
     def is_thrown_away(self, kept: KeptOriginal) -> bool:
         """Tell whether a payment is no more in Electrum's history, where it was while we were not here.

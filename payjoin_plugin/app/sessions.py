@@ -12,6 +12,7 @@ from electrum.util import get_asyncio_loop
 
 from ..client.waiting import Consent
 from ..errors import UserError
+from ..faults import own_fault
 from ..session.events import Abort, Closed
 from ..session.receiver import (
     CheckingOriginal,
@@ -155,14 +156,19 @@ class WalletSessions(Logger):
         One that has ended stays as it ended, and what it holds goes out by itself no more: nobody asks for it. Unless
         the request is paid, should that payment vanish: who tidies up still wants to be paid.
         """
-        paid = {one: request_paid(self.wallet, self.wallet.get_request(one)) for one in request_ids}
+        requests = [self.wallet.get_request(one) for one in request_ids]  # another thread may delete one too
+        paid = {one.get_id(): request_paid(self.wallet, one) for one in requests if one is not None}
         self.store.kept.mark_requests_deleted(paid)
         for request_id in request_ids:
-            self.store.forget_request(request_id)
-            session_id = self.store.session_of_request(request_id)
-            while session_id is not None and self.ledger.is_unclosed(session_id):
-                if end(self.wallet, self.ledger, self.ledger.session(session_id)):
-                    self.live.stop_soon(session_id)
+            with own_fault("a deleted request's session"):  # none keeps the others open
+                self._request_deleted(request_id)
+
+    def _request_deleted(self, request_id: str) -> None:
+        self.store.forget_request(request_id)
+        session_id = self.store.session_of_request(request_id)
+        while session_id is not None and self.ledger.is_unclosed(session_id):
+            if end(self.wallet, self.ledger, self.ledger.session(session_id)):
+                self.live.stop_soon(session_id)
 
     def uri_of(self, request: Request, plain: str) -> str:
         """Return the URI of a request: with `pj` while nothing has come."""
@@ -195,7 +201,8 @@ class WalletSessions(Logger):
         self._look_wanted = False
         self.electrum.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
         for session_id in [*self.ledger.awaken(), *self.live.awaken()]:
-            awaken(self.wallet, self.ledger, session_id)
+            with own_fault("a session that lapsed"):
+                awaken(self.wallet, self.ledger, session_id)
             self._run(session_id)
         for session in self.ledger.unsettled():
             if self.settling.look_at_chain(session):

@@ -175,6 +175,8 @@ class Settling(Logger):
             raise UserError(_("it pays no address of this wallet any more"))
         if self._objections.is_paid(payment):
             raise UserError(_("the request is paid already; broadcasting it could charge the sender twice"))
+        if self._originals.was_sent_beside(payment):
+            raise UserError(_("another payment to its address was broadcast a moment ago; wait until it is seen"))
 
     def _is_payjoin(self, payment: KeptOriginal, session: ReceiverSession | None, tx: Spender) -> bool:
         """Tell whether `tx` is the payjoin of a payment. Without its log: whether it pays us the same way."""

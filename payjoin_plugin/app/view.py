@@ -294,8 +294,11 @@ def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
 def _objection(sessions: WalletSessions, txid: str) -> str | None:
     """Return why the sender's payment does not go out by itself; by hand it can."""
     kept = sessions.originals.holds(txid)
+    paid = [sessions.objections.is_paid(one) for one in kept]
     if any(sessions.objections.is_in_the_way(one) for one in kept):
         said = _("Another request waits at the same address, and would count as paid too")
+    elif any(paid) and not all(paid):
+        said = _("Another request that it pays too has been paid")
     elif any(sessions.objections.is_in_doubt(one) for one in kept):
         said = _("Another payment was seen a few minutes ago, and may be seen again")
     else:

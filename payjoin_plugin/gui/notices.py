@@ -138,14 +138,15 @@ def _needs_you(reason: Waiting) -> str | None:
 def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
     """Return the senders' payments (txid, sat) that are due and are left to the user to broadcast.
 
-    By the settings, or since another request waits at the address. Not those of an aborted session: the user has
-    decided.
+    By the settings, or since another request waits at the address, or was paid otherwise and would be twice. Not those
+    of an aborted session: the user has decided.
     """
     if not sessions.electrum.is_current():
         return {}
     kept, at_stake = list(sessions.originals.kept().values()), sessions.objections.at_stake()
     if sessions.settings.broadcast_original_by_itself:
-        kept = [one for one in kept if sessions.objections.is_in_the_way(one)]
+        against = sessions.objections
+        kept = [one for one in kept if against.is_in_the_way(one) or against.is_paid_to_any(one)]
     return {
         one.txid: at_stake[one.txid]
         for one in kept

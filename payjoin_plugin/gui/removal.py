@@ -116,15 +116,15 @@ def _warnings(stake: AtStake, config: SimpleConfig) -> list[str]:
         amount = config.format_amount_and_units(stake.left_out_sat)
         said.append(
             _(
-                "A sender's own payment of {} was not broadcast, and becomes none: another request waits at the same "
-                "address, another payment was seen a few minutes ago, or it was one and was removed. If you want it, "
-                "broadcast it first, from Wallet, Payjoin sessions."
+                "A sender's own payment of {} was not broadcast, and becomes none: something else may pay yet, it "
+                "would pay another request too, or it was removed from the history. If you want it, broadcast it "
+                "first, from Wallet, Payjoin sessions."
             ).format(amount)
             if stake.left_out == 1
             else _(
-                "{} payments of senders, {} in all, were not broadcast, and become none: other requests wait at the "
-                "same addresses, other payments were seen a few minutes ago, or they were some and were removed. If "
-                "you want them, broadcast them first, from Wallet, Payjoin sessions."
+                "{} payments of senders, {} in all, were not broadcast, and become none: something else may pay yet, "
+                "they would pay other requests too, or they were removed from the history. If you want them, broadcast "
+                "them first, from Wallet, Payjoin sessions."
             ).format(stake.left_out, amount)
         )
     return said

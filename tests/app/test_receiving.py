@@ -201,18 +201,17 @@ async def test_a_request_whose_address_another_one_has_offers_no_payjoin(tmp_pat
 
 
 @on_electrums_loop
-async def test_a_request_at_an_address_that_had_a_payjoin_before_has_not_received_our_coin(tmp_path: Path) -> None:
+async def test_a_request_at_an_address_that_had_a_payjoin_before_offers_none(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         first = merchant.request()
         session_id = merchant.session_of(first)
         await pay(merchant, merchant.uri(first))
-        row = await merchant.until_row(session_id, status="completed")
+        await merchant.until_row(session_id, status="completed")
         merchant.wallet.delete_request(first.get_id())
         with request_made_in_window(wanted=True):
-            request_id = merchant.wallet.create_request(AMOUNT, "tea", 3600, first.get_address())
-        second = merchant.sessions.report.of_request(merchant.wallet.get_request(request_id), None)
-        assert second is not None
-        assert second["received_sat"] == row["received_sat"]
+            request_id = merchant.wallet.create_request(1_000 * AMOUNT, "tea", 3600, first.get_address())
+        second = merchant.wallet.get_request(request_id)
+        assert merchant.sessions.report.of_request(second, None) == {"unavailable": "The address was used before."}
 
 
 def ask_again(merchant: Merchant, address: str, *, imported: bool = False) -> None:
@@ -267,6 +266,18 @@ async def test_it_ends_too_where_it_is_made_late_and_another_thread_is_quicker(t
         await merchant.until(lambda: bool(seconds))
         await merchant.until_row(merchant.session_of(first), status="aborted")
         assert "pj=" not in merchant.uri(first)
+
+
+@on_electrums_loop
+async def test_no_coin_is_shown_where_another_request_has_got_the_address_and_nobody_told(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await merchant.asked()
+        del merchant.wallet.add_payment_request
+        ask_again(merchant, merchant.row(session_id)["address"])
+        merchant.sessions.answer(session_id, password=None)
+        await merchant.until_row(session_id, status="aborted")
+        assert "CommittedContribution" not in merchant.events(session_id)
+        paying.cancel()
 
 
 @pytest.mark.parametrize("imported", [False, True], ids=["made", "imported"])

@@ -121,6 +121,31 @@ async def test_what_the_user_removes_while_it_is_refused_goes_out_no_more(
 
 
 @on_electrums_loop
+async def test_what_the_user_removed_goes_out_no_more_where_a_conflict_was_seen_and_dropped_later(
+    tmp_path: Path,
+) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        merchant.wallet.db.prune_uninstalled_plugin_data(set())
+        original = merchant.wallet.db.get_transaction(txid)
+        merchant.wallet.save_db()
+        again = Merchant(merchant.shop, reopen(merchant.wallet))
+        again.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        await again.open()
+        again.wallet.adb.remove_transaction(txid)
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: again.sessions.store.kept.all()[0].aborted)
+        conflict = transaction([original.inputs()[0].prevout.to_str()], [(again.wallet.get_receiving_address(), 1_000)])
+        again.sees(conflict)
+        await again.until(lambda: not again.sessions.store.kept.all()[0].handed_over)
+        again.wallet.adb.remove_transaction(conflict.txid())
+        again.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = True
+        trigger_callback("wallet_updated", again.wallet)
+        await again.until(lambda: not again.sessions.settling.tasks)
+        assert again.network.broadcast == []
+        await again.close()
+
+
+@on_electrums_loop
 async def test_a_payjoin_that_was_dropped_is_not_removed_for_the_original(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender = await merchant.answered()
@@ -129,6 +154,9 @@ async def test_a_payjoin_that_was_dropped_is_not_removed_for_the_original(tmp_pa
         await merchant.until_row(session_id, status="completed")
         vanish(merchant, session_id, payjoin)
         await merchant.close()
+        assert list(merchant.sessions.objections.at_stake()) == [sender.made.transaction().txid()], (
+            "of which it is told"
+        )
         assert merchant.sessions.handover.hand_over() == 0
         assert merchant.wallet.db.get_transaction(payjoin.txid()) is not None
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from electrum.bitcoin import address_to_script
-from electrum.invoices import PR_UNPAID
+from electrum.invoices import PR_EXPIRED, PR_UNPAID, Request
+from electrum.transaction import Transaction
 
+from payjoin_plugin.app import objections
 from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client.pace import Backoff
+from payjoin_plugin.errors import UserError
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_charged_once import HOUR, a_while
-from tests.app.test_kept_originals import one_for_two, seen_to
+from tests.app.test_kept_originals import one_for_two, seen_to, vanish_from
 from tests.app.test_own_money import two_keys
 from tests.bip78.payments import Payment
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
@@ -30,23 +34,131 @@ def beside(merchant: Merchant, uri: str, address: str, amount_sat: int, *, purse
     return replace(made, outputs=(to_us, (address_to_script(address), amount_sat), (change, change_sat - amount_sat)))
 
 
+@asynccontextmanager
+async def held_beside(
+    folder: Path, amount_sat: int = AMOUNT, *, wanted: bool = False, paid_before: bool = False
+) -> AsyncIterator[tuple[Merchant, str, Request, Transaction]]:
+    """Hold an original that pays a second request too, of which no session has it."""
+    async with shop(folder) as merchant:
+        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        second = merchant.request(wanted=wanted)
+        if paid_before:
+            pay_otherwise(merchant, second)
+        session_id, uri = merchant.offer()
+        made = beside(merchant, uri, second.get_address(), amount_sat)
+        paying = asyncio.ensure_future(merchant.shop.sender(uri, made=made).run())
+        await merchant.until_row(session_id, reason="needs_approval")
+        yield merchant, session_id, second, made.transaction()
+        paying.cancel()
+
+
+def pay_otherwise(merchant: Merchant, request: Request) -> Transaction:
+    tx = transaction([foreign_outpoint("second")], [(request.get_address(), AMOUNT)])
+    merchant.sees(tx)
+    return tx
+
+
+async def at_expiry(merchant: Merchant, session_id: str, set_ahead: Callable[[int], None]) -> None:
+    set_ahead(2 * HOUR)
+    await a_while(merchant)
+    await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
+
+
 @pytest.mark.parametrize("wanted", [False, True], ids=["plain", "with an offer that nobody took"])
 @on_electrums_loop
 async def test_it_does_not_go_out_where_a_request_of_which_no_session_heard_is_paid(
     tmp_path: Path, set_ahead: Callable[[int], None], *, wanted: bool
 ) -> None:
+    async with held_beside(tmp_path, wanted=wanted) as (merchant, session_id, second, original):
+        pay_otherwise(merchant, second)
+        await at_expiry(merchant, session_id, set_ahead)
+        assert merchant.network.broadcast == []
+        assert "Another request that it pays too has been paid" in (
+            view_of(merchant.sessions, session_id).trouble or ""
+        )
+        assert merchant.sessions.objections.at_stake() == {original.txid(): 2 * AMOUNT}
+        assert merchant.sessions.handover.to_go() == set()
+        assert await merchant.sessions.broadcast_original(session_id) == original.txid(), "by hand it can be had"
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@on_electrums_loop
+async def test_the_user_deletes_a_request_of_which_no_session_heard(
+    tmp_path: Path, set_ahead: Callable[[int], None], *, paid: bool
+) -> None:
+    async with held_beside(tmp_path) as (merchant, session_id, second, original):
+        if paid:
+            pay_otherwise(merchant, second)
+        merchant.wallet.delete_request(second.get_id())
+        await at_expiry(merchant, session_id, set_ahead)
+        assert merchant.network.broadcast == ([] if paid else [original.txid()])
+
+
+@on_electrums_loop
+async def test_what_paid_a_request_of_which_no_session_heard_is_unseen_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_ahead: Callable[[int], None]
+) -> None:
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
+    async with held_beside(tmp_path) as (merchant, session_id, second, original):
+        other = pay_otherwise(merchant, second)
+        await at_expiry(merchant, session_id, set_ahead)
+        vanish_from(merchant, second.get_address(), other)
+        await asyncio.sleep(1)
+        assert merchant.network.broadcast == []
+        assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
+        monkeypatch.setattr(objections, "DOUBT", 0.0)
+        await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
+
+
+@on_electrums_loop
+async def test_who_adds_a_little_to_what_was_paid_long_ago_is_charged_all_the_same(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with held_beside(tmp_path, 1_000, paid_before=True) as (merchant, session_id, _second, original):
+        await at_expiry(merchant, session_id, set_ahead)
+        assert merchant.network.broadcast == [original.txid()]
+
+
+@on_electrums_loop
+async def test_a_part_of_what_a_second_request_asks_for_is_no_payment_of_it(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with held_beside(tmp_path, 1_000) as (merchant, session_id, second, original):
+        pay_otherwise(merchant, second)
+        await at_expiry(merchant, session_id, set_ahead)
+        assert merchant.network.broadcast == [original.txid()]
+
+
+@on_electrums_loop
+async def test_the_address_of_a_second_request_goes_to_nobody_else(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with held_beside(tmp_path) as (merchant, _session_id, second, _original):
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        set_ahead(2 * HOUR)
+        assert second.has_expired()
+        assert second.get_address() not in merchant.wallet.get_unused_addresses()
+
+
+@pytest.mark.parametrize("little", [False, True])
+@on_electrums_loop
+async def test_it_does_not_go_out_where_it_would_pay_a_request_that_came_after_it(
+    tmp_path: Path, set_ahead: Callable[[int], None], *, little: bool
+) -> None:
     async with shop(tmp_path) as merchant:
         merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
+        address = merchant.wallet.create_new_address()
         session_id, uri = merchant.offer()
-        second = merchant.request(wanted=wanted)
-        made = beside(merchant, uri, second.get_address(), AMOUNT)
+        made = beside(merchant, uri, address, 1_000 if little else AMOUNT)
         paying = asyncio.ensure_future(merchant.shop.sender(uri, made=made).run())
         await merchant.until_row(session_id, reason="needs_approval")
-        merchant.sees(transaction([foreign_outpoint("second")], [(second.get_address(), AMOUNT)]))
-        set_ahead(2 * HOUR)
-        await a_while(merchant)
-        await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
-        assert merchant.network.broadcast == []
+        third = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "another customer", HOUR, address))
+        await at_expiry(merchant, session_id, set_ahead)
+        assert merchant.network.broadcast == ([made.transaction().txid()] if little else [])
+        await merchant.close()
+        if not little:
+            assert merchant.sessions.handover.hand_over() == 0
+            assert merchant.wallet.get_invoice_status(third) == PR_EXPIRED
         paying.cancel()
 
 
@@ -73,12 +185,10 @@ async def test_it_does_not_go_out_where_the_address_of_one_is_another_customers(
         assert again.wallet.get_invoice_status(again.wallet.get_request(third)) == PR_UNPAID
 
 
-@on_electrums_loop
-async def test_of_two_that_each_pay_both_requests_one_goes_out(
-    tmp_path: Path, set_ahead: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Backoff, "next", lambda _: 0.05)
-    async with shop(tmp_path) as merchant:
+@asynccontextmanager
+async def each_pays_both(folder: Path) -> AsyncIterator[tuple[Merchant, list[str]]]:
+    """Two sessions that hold an original each, of other coins, which pays both requests."""
+    async with shop(folder) as merchant:
         merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
         offers, paying = [merchant.offer(), merchant.offer()], []
         addresses = [parse(uri).address for _, uri in offers]
@@ -86,6 +196,17 @@ async def test_of_two_that_each_pay_both_requests_one_goes_out(
             made = beside(merchant, uri, other, AMOUNT, purse=session_id)
             paying.append(asyncio.ensure_future(merchant.shop.sender(uri, made=made).run()))
             await merchant.until_row(session_id, reason="needs_approval")
+        yield merchant, [session_id for session_id, _ in offers]
+        for one in paying:
+            one.cancel()
+
+
+@on_electrums_loop
+async def test_of_two_that_each_pay_both_requests_one_goes_out(
+    tmp_path: Path, set_ahead: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.05)
+    async with each_pays_both(tmp_path) as (merchant, _ids):
         hear = merchant.network.on_broadcast
         merchant.network.on_broadcast = lambda tx: asyncio.get_running_loop().call_later(1, hear, tx)
         set_ahead(2 * HOUR)
@@ -93,8 +214,18 @@ async def test_of_two_that_each_pay_both_requests_one_goes_out(
         await asyncio.sleep(1.5)
         await seen_to(merchant)
         assert len(merchant.network.broadcast) == 1
-        for one in paying:
-            one.cancel()
+
+
+@on_electrums_loop
+async def test_of_two_that_each_pay_both_requests_one_goes_out_by_hand_before_the_wallet_has_heard_of_it(
+    tmp_path: Path,
+) -> None:
+    async with each_pays_both(tmp_path) as (merchant, (first, second)):
+        merchant.network.on_broadcast = lambda _: None
+        await merchant.sessions.broadcast_original(first)
+        with pytest.raises(UserError, match="a moment ago"):
+            await merchant.sessions.broadcast_original(second)
+        assert len(merchant.network.broadcast) == 1
 
 
 @on_electrums_loop

@@ -74,8 +74,11 @@ def test_a_payment_that_is_left_to_the_user_is_told_of_once(house: House) -> Non
     assert house.rung == ["A sender's own payment of 0.001 BTC is ready. You are paid when you broadcast it."]
 
 
-def test_a_payment_that_another_request_holds_back_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Objections, "is_in_the_way", lambda *_: True)
+@pytest.mark.parametrize("objection", ["is_in_the_way", "is_paid_to_any"])
+def test_a_payment_that_another_request_holds_back_is_told_of(
+    house: House, monkeypatch: pytest.MonkeyPatch, objection: str
+) -> None:
+    monkeypatch.setattr(Objections, objection, lambda *_: True)
     house.config.set_key(PREFIX + "max_receiver_fee_sat", value=0, save=False)
     shop = house.open("shop", 5_000_000).with_keys()
     shop.request()
