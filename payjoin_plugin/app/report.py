@@ -26,6 +26,7 @@ from ..session.status import (
     status_of,
 )
 from ..wallet.watching import confirmations, received_sat
+from .held_back import objection, refusal
 from .ledger import now
 from .sentences import describe
 from .visible import PaidBy, paid_by
@@ -56,6 +57,7 @@ FIELDS = (
     "contributed_sat",
     "receiver_fee_sat",
     "received_sat",
+    "held_back",
 )
 """The keys of a row, in order. A value is null where it is not known."""
 
@@ -109,6 +111,7 @@ class Report:
             "contributed_sat": details.contributed_sat,
             "receiver_fee_sat": details.receiver_fee_sat,
             "received_sat": received,
+            "held_back": self._held_back(session, details.original_txid) if kind is None else None,
         }
 
     def row_with_events(self, session_id: str, amounts: Callable[[int], str] | None = None) -> dict[str, Any]:
@@ -186,6 +189,7 @@ class Report:
             "request_id": kept.request_id,
             "confirmations": confirmations(self._sessions.wallet, kept.txid),
             "original_txid": kept.txid,
+            "held_back": refusal(self._sessions, session_id) or objection(self._sessions, kept.txid),
         }
 
     def _is_unreadable(self, session_id: str) -> bool:
@@ -212,6 +216,13 @@ class Report:
         if session.id in self._sessions.double_spends.seen:
             return Waiting.DOUBLE_SPEND.value
         return str(runner.trouble) if runner.trouble is not None else None
+
+    def _held_back(self, session: ReceiverSession, txid: str | None) -> str | None:
+        """Return why the sender's own payment, which is due, does not go out by itself. After an abort none is."""
+        is_due = self.status(session) not in (Status.ACTIVE, Status.ABORTED)
+        if txid is None or not is_due or not self._sessions.originals.may_be_mined(txid):
+            return None
+        return refusal(self._sessions, session.id) or objection(self._sessions, txid)
 
     def _confirmations(self, session: ReceiverSession, paid_txid: str | None) -> int | None:
         """Return how deep is what paid a session; where nothing did, what ended it."""

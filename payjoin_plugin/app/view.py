@@ -25,6 +25,7 @@ from ..session.receiver import (
 )
 from ..session.status import Head, Stage, Status, Waiting, details_of, fault_of, read_head, stage_of
 from ..wallet.watching import confirmations
+from .held_back import objection, refusal
 from .ledger import now
 from .visible import PaidBy, paid_by, replaced_by
 
@@ -147,10 +148,10 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         stage=stage_of(session.state, waiting) if status is Status.ACTIVE else None,
         waiting=waiting,
         fault=fault_of(session.records),
-        trouble=(refusal := _refusal(sessions, session_id))
-        or (_objection(sessions, held.txid) if held is not None and kind is None else None)
+        trouble=(refused := refusal(sessions, session_id))
+        or (objection(sessions, held.txid) if held is not None and kind is None else None)
         or _trouble(sessions, runner),
-        refused=refusal is not None,
+        refused=refused is not None,
         request_id=created.request_id,
         declined=sessions.store.is_declined(created.request_id),
         address=created.address,
@@ -190,7 +191,7 @@ def _without_record(sessions: WalletSessions, view: View) -> View:
     payment_sat = sum(txout.value for txout in Transaction(kept.tx).outputs() if wallet.is_mine(txout.address))
     is_seen = confirmations(wallet, kept.txid) is not None
     otherwise = PaidBy.OTHER if sessions.objections.is_paid(kept) else None
-    refusal = _refusal(sessions, view.session_id)
+    refused = refusal(sessions, view.session_id)
     return replace(
         view,
         request_id=kept.request_id,
@@ -199,8 +200,8 @@ def _without_record(sessions: WalletSessions, view: View) -> View:
         is_kept=sessions.originals.may_be_mined(kept.txid),
         paid_by=PaidBy.ORIGINAL if is_seen else otherwise,
         paid_txid=kept.txid if is_seen else None,
-        trouble=refusal or _objection(sessions, kept.txid),
-        refused=refusal is not None,
+        trouble=refused or objection(sessions, kept.txid),
+        refused=refused is not None,
     )
 
 
@@ -283,27 +284,6 @@ def _share(session: ReceiverSession) -> Share | None:
         sender_fee_sat=original.fee_sat + committed.sender_fee_sat,
         received_sat=details.received_sat or 0,
     )
-
-
-def _refusal(sessions: WalletSessions, session_id: str) -> str | None:
-    """Return why the network does not take the sender's own payment, which is tried again."""
-    refusal = sessions.settling.refusals.get(session_id)
-    return None if refusal is None else _("It was refused, and is tried again: {}").format(refusal)
-
-
-def _objection(sessions: WalletSessions, txid: str) -> str | None:
-    """Return why the sender's payment does not go out by itself; by hand it can."""
-    kept = sessions.originals.holds(txid)
-    paid = [sessions.objections.is_paid(one) for one in kept]
-    if any(sessions.objections.is_in_the_way(one) for one in kept):
-        said = _("Another request waits at the same address, and would count as paid too")
-    elif any(paid) and not all(paid):
-        said = _("Another request that it pays too has been paid")
-    elif any(sessions.objections.is_in_doubt(one) for one in kept):
-        said = _("Another payment was seen a few minutes ago, and may be seen again")
-    else:
-        return None
-    return _("{}: nothing is broadcast by itself.").format(said)
 
 
 def _trouble(sessions: WalletSessions, runner: Runner | None) -> str | None:

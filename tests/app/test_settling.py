@@ -376,6 +376,7 @@ def test_a_refusal_is_shown_and_the_original_tried_again_until_the_network_takes
                 said.update(again.sessions.settling.refusals.values())
                 if left:
                     raise left.pop(0)
+                assert "unexpected transaction ID" in again.row(session_id)["held_back"]
                 if log_is_there:
                     assert "unexpected transaction ID" in str(again.row(session_id)["reason"])
                     assert "unexpected transaction ID" in str(view_of(again.sessions, session_id).trouble)
