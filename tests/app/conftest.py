@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,3 +32,17 @@ def short_breath(monkeypatch: pytest.MonkeyPatch) -> None:
 def electrum_loop() -> Iterator[None]:
     with electrum_running():
         yield
+
+
+@pytest.fixture
+def run_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Call it with seconds, and the program has run for so many more. What was dropped is doubted for ten minutes."""
+    monotonic, more = time.monotonic, 0.0
+
+    def run_for(seconds: float) -> None:
+        nonlocal more
+        more += seconds
+
+    monkeypatch.setattr(objections, "time", SimpleNamespace(monotonic=lambda: monotonic() + more))
+    monkeypatch.setattr(objections, "DOUBT", 600.0)
+    return run_for

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -358,20 +356,6 @@ async def test_what_had_paid_is_unseen_for_a_moment_only(
         monkeypatch.setattr(objections, "DOUBT", 0.0)  # time has passed
         await merchant.until(lambda: merchant.network.broadcast == [sender.made.transaction().txid()])
         paying.cancel()
-
-
-@pytest.fixture
-def run_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Call it with seconds, and the program has run for so many more. What was dropped is doubted for ten minutes."""
-    monotonic, more = time.monotonic, 0.0
-
-    def run_for(seconds: float) -> None:
-        nonlocal more
-        more += seconds
-
-    monkeypatch.setattr(objections, "time", SimpleNamespace(monotonic=lambda: monotonic() + more))
-    monkeypatch.setattr(objections, "DOUBT", 600.0)
-    return run_for
 
 
 @on_electrums_loop

@@ -19,7 +19,7 @@ from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.wire.uri import parse
-from tests.app.test_charged_once import HOUR, a_while
+from tests.app.test_charged_once import HOUR, a_while, a_while_before_expiry
 from tests.app.test_kept_originals import one_for_two, seen_to, vanish_from
 from tests.app.test_own_money import two_keys
 from tests.bip78.payments import Payment
@@ -107,6 +107,20 @@ async def test_what_paid_a_request_of_which_no_session_heard_is_unseen_for_a_mom
         assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
         monkeypatch.setattr(objections, "DOUBT", 0.0)
         await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
+
+
+@on_electrums_loop
+async def test_that_moment_begins_when_it_is_dropped_whoever_looks(
+    tmp_path: Path, run_for: Callable[[float], None]
+) -> None:
+    async with held_beside(tmp_path) as (merchant, _session_id, second, _original):
+        other = pay_otherwise(merchant, second)
+        await a_while_before_expiry()
+        vanish_from(merchant, second.get_address(), other)
+        await a_while_before_expiry()
+        run_for(3000)
+        await merchant.close()
+        assert merchant.sessions.handover.hand_over() == 1
 
 
 @pytest.mark.parametrize("more_sat", [1_000, AMOUNT])
