@@ -328,7 +328,7 @@ class Merchant:
     @property
     def batches(self) -> int:
         """How often the Electrum server was asked for somebody's coins."""
-        return self.sessions.electrum._chain.batches
+        return self.sessions.receiver_wallet._chain.batches
 
     def _all(self) -> list[str]:
         return self.sessions.store.session_ids()

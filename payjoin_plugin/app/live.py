@@ -35,7 +35,7 @@ class LiveSessions(Logger):
         self,
         ledger: Ledger,
         *,
-        electrum: ElectrumReceiverWallet,
+        receiver_wallet: ElectrumReceiverWallet,
         services: Services,
         settling: Settling,
         double_spends: DoubleSpends,
@@ -45,7 +45,7 @@ class LiveSessions(Logger):
         Logger.__init__(self)
         self.runners: dict[str, Runner] = {}
         """By session ID; of those whose task has ended too, for what they have to say."""
-        self._ledger, self._electrum, self._services = ledger, electrum, services
+        self._ledger, self._receiver_wallet, self._services = ledger, receiver_wallet, services
         self._settling, self._double_spends, self._changed = settling, double_spends, changed
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -58,7 +58,7 @@ class LiveSessions(Logger):
         made_at, expires_at = session.records[0].at, created_of(session.state).expires_at
         runner = Runner(
             session,
-            wallet=self._electrum,
+            wallet=self._receiver_wallet,
             mail=Mail(transport, self._services.relays, time.time),
             store=self._ledger.store,
             policy=self._services.settings,

@@ -69,7 +69,7 @@ class WalletSessions(Logger):
         self.store = WalletStore(wallet, storage)
         self.ledger = Ledger(wallet, self.store)
         chain = ChainLookUp(wallet)
-        self.electrum = ElectrumReceiverWallet(
+        self.receiver_wallet = ElectrumReceiverWallet(
             wallet, store=self.store, chain=chain, settings=services.settings, coin_book=self.ledger
         )
         self.offering = Offering(wallet, self.store, services)
@@ -82,14 +82,14 @@ class WalletSessions(Logger):
             self.ledger,
             self.originals,
             self.objections,
-            electrum=self.electrum,
+            receiver_wallet=self.receiver_wallet,
             settings=services.settings,
             hear=self.double_spends.hear,
         )
         self.report = Report(self)
         self.live = LiveSessions(
             self.ledger,
-            electrum=self.electrum,
+            receiver_wallet=self.receiver_wallet,
             services=services,
             settling=self.settling,
             double_spends=self.double_spends,
@@ -199,7 +199,7 @@ class WalletSessions(Logger):
 
     def _look_at_chain(self) -> None:
         self._look_wanted = False
-        self.electrum.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
+        self.receiver_wallet.is_current()  # notes that it is: later, in the midst of news, Electrum says that it is not
         for session_id in [*self.ledger.awaken(), *self.live.awaken()]:
             with own_fault("a session that lapsed"):
                 awaken(self.wallet, self.ledger, session_id)

@@ -57,14 +57,14 @@ class Settling(Logger):
         originals: Originals,
         objections: Objections,
         *,
-        electrum: ElectrumReceiverWallet,
+        receiver_wallet: ElectrumReceiverWallet,
         settings: Settings,
         hear: Callable[[ReceiverSession, Fate], None],
     ) -> None:
         """`hear(session, fate)` is told what became of the sender's coins, whenever the server was asked."""
         Logger.__init__(self)
         self._wallet, self._ledger, self._originals, self._objections = wallet, ledger, originals, objections
-        self._electrum, self._settings, self._hear = electrum, settings, hear
+        self._receiver_wallet, self._settings, self._hear = receiver_wallet, settings, hear
         self.tasks: dict[str, asyncio.Task[None]] = {}
         """By session ID: of the kept payments that no session's own task sees to."""
         self.refusals: dict[str, str] = {}
@@ -75,7 +75,7 @@ class Settling(Logger):
     def look_at_chain(self, session: ReceiverSession) -> bool:
         """Close `session` if the wallet sees how it ended, and say whether it did."""
         state = session.state
-        if isinstance(state, SessionClosed) or not self._electrum.is_current():
+        if isinstance(state, SessionClosed) or not self._receiver_wallet.is_current():
             return False
         seen = seen_of(self._wallet, session)
         if not seen:  # nearly always: each of a thousand sessions is looked at whenever a transaction comes
@@ -92,7 +92,7 @@ class Settling(Logger):
     def is_coin_gone(self, session: ReceiverSession) -> bool:
         """Tell whether our contributed coin went elsewhere: then no payjoin can come of it any more."""
         committed = committed_contribution(session.state)
-        if committed is None or isinstance(session.state, SessionClosed) or not self._electrum.is_current():
+        if committed is None or isinstance(session.state, SessionClosed) or not self._receiver_wallet.is_current():
             return False
         seen = seen_for(self._wallet, address=created_of(session.state).address, outpoints=committed.outpoints)
         return any(spends_any(tx.raw, committed.outpoints) for tx in seen)
@@ -105,7 +105,7 @@ class Settling(Logger):
         state = session.state
         if isinstance(state, SessionClosed):
             return False
-        script = self._electrum.script_of(state.created.address)
+        script = self._receiver_wallet.script_of(state.created.address)
         for tx in conflicts:
             pays_request = any(txout.scriptpubkey == script for txout in Transaction(tx.raw).outputs())
             if tx.confirmed and not pays_request:
@@ -165,7 +165,7 @@ class Settling(Logger):
         """Return the connection as soon as the wallet has all the news of it; None where that takes too long."""
         end = asyncio.get_running_loop().time() + PATIENCE
         while (  # noqa: ASYNC110 - Electrum's own event tells of half of it only
-            server := self._electrum.settled_connection()
+            server := self._receiver_wallet.settled_connection()
         ) is None and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(SHORT_LOOK)
         return server
@@ -253,7 +253,7 @@ class Settling(Logger):
         original = held_original(session.state) if session is not None else None
         try:
             while True:
-                await self._electrum.ready()
+                await self._receiver_wallet.ready()
                 if (kept := self._originals.of_session(session_id)) is None:
                     return
                 wait = waits

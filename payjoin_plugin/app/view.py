@@ -165,7 +165,7 @@ def view_of(sessions: WalletSessions, session_id: str) -> View:
         answered=isinstance(session.state, (PostingProposal, ProposalPosted)),
         answered_elsewhere=runner is not None and runner.answered_elsewhere,
         double_spent=session_id in sessions.double_spends.seen or _is_spent_elsewhere(session),
-        is_current=sessions.electrum.is_current(),
+        is_current=sessions.receiver_wallet.is_current(),
         paid_by=kind,
         paid_txid=paid_txid,
         replaced_by=replaced_by(sessions.wallet, session) if kind is None else None,
@@ -217,7 +217,7 @@ def foreseen_share(sessions: WalletSessions, session_id: str) -> Share | None:
         return None
     state, original = session.state, held_original(session.state)
     assert original is not None
-    wallet = sessions.electrum
+    wallet = sessions.receiver_wallet
     limits = wallet.fee_limits(state.payment_sat)
     coin = state.choose(wallet.coins(), limits, exposed=wallet.exposed())
     if coin is None:

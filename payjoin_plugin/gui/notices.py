@@ -141,7 +141,7 @@ def _left_to_user(sessions: WalletSessions) -> dict[str, int]:
     By the settings, or since another request waits at the address, or was paid otherwise and would be twice. Not those
     of an aborted session: the user has decided.
     """
-    if not sessions.electrum.is_current():
+    if not sessions.receiver_wallet.is_current():
         return {}
     kept, at_stake = list(sessions.originals.kept().values()), sessions.objections.at_stake()
     if sessions.settings.broadcast_original_by_itself:

@@ -143,7 +143,7 @@ def _truth(sessions: WalletSessions, session_id: str, head: Head) -> tuple[Statu
     seen_sat = sum(value for height, _, value, _ in received.values() if height > TX_HEIGHT_LOCAL)
     if head.status in GROUPS[Show.PAID]:
         least_sat = head.created.amount_sat // 2  # a bump costs a fee, a cheat leaves dust
-        is_gone = seen_sat < least_sat and sessions.electrum.is_current()
+        is_gone = seen_sat < least_sat and sessions.receiver_wallet.is_current()
         session = sessions.ledger.if_readable(session_id) if is_gone else None
         if session is not None and (other := replaced_by(sessions.wallet, session)) is not None:
             is_gone = other[1] < least_sat

@@ -74,7 +74,7 @@ class SessionsWindow(QDialog):
         self._looked_at = set(sessions.ledger.open)
         """Those that were looked at since all were loaded: what is being loaded again may be older than that."""
         self._all = Look(bridge, self._rows, self._loaded, self._not_loaded)
-        self._was_current = sessions.electrum.is_current()
+        self._was_current = sessions.receiver_wallet.is_current()
         self._has_loaded = self._has_chosen = False
 
         self.show_box = QComboBox()

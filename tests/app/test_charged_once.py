@@ -123,7 +123,7 @@ async def test_the_network_takes_the_payment_of_a_failed_session_after_its_reque
 async def test_a_request_that_is_deleted_after_its_payjoin_came_ends_by_it(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         session_id, sender = await merchant.answered()
-        merchant.sessions.electrum.is_current = lambda: False  # type: ignore[method-assign]  # nobody closes it
+        merchant.sessions.receiver_wallet.is_current = lambda: False  # type: ignore[method-assign]  # nobody closes it
         merchant.sees(sender.payjoin())
         merchant.wallet.delete_request(merchant.row(session_id)["request_id"])
         assert merchant.row(session_id)["status"] == "completed"
@@ -244,7 +244,7 @@ async def test_another_connection_takes_the_place_of_the_one_on_which_all_was_kn
         await merchant.until(lambda: network.interface is second)
         await asyncio.sleep(0.2)
         assert network.broadcast == []
-        assert not merchant.sessions.electrum.is_current()
+        assert not merchant.sessions.receiver_wallet.is_current()
         merchant.sees(other)
         merchant.wallet.adb.synchronizer = merchant.wallet.adb.verifier = Synchronizer(second)
         await merchant.until_row(session_id, status="paid_without_payjoin")
@@ -261,9 +261,9 @@ async def test_the_news_that_the_request_is_paid_is_being_fetched(
     monkeypatch.setattr(settling, "PATIENCE", 0.1)
     async with shop(tmp_path) as merchant:
         session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
-        assert merchant.sessions.electrum.is_current()
+        assert merchant.sessions.receiver_wallet.is_current()
         merchant.wallet.is_up_to_date = lambda: False
-        assert merchant.sessions.electrum.is_current(), "a sender need not wait for the news"
+        assert merchant.sessions.receiver_wallet.is_current(), "a sender need not wait for the news"
         if by == "hand":
             with pytest.raises(Unreachable, match="not up to date"):
                 await merchant.sessions.broadcast_original(session_id)

@@ -330,13 +330,13 @@ async def test_an_original_is_on_disk_while_its_check_waits(
 ) -> None:
     async with shop(tmp_path) as merchant:
         if wait == "for the Electrum server":
-            monkeypatch.setattr(merchant.sessions.electrum, "is_current", lambda: False)
+            monkeypatch.setattr(merchant.sessions.receiver_wallet, "is_current", lambda: False)
         else:
 
             async def nothing(_original: object) -> ChainFacts:
                 raise NotYetKnown("not yet")
 
-            monkeypatch.setattr(merchant.sessions.electrum, "look_up", nothing)
+            monkeypatch.setattr(merchant.sessions.receiver_wallet, "look_up", nothing)
         session_id, uri = merchant.offer()
         await merchant.sessions.store.flush()
         paying = asyncio.ensure_future(merchant.shop.sender(uri).run())
@@ -518,7 +518,7 @@ async def test_a_coin_that_an_expired_session_had_before_stays_reserved_for_the_
 async def test_a_second_prober_is_shown_the_coin_that_the_first_one_saw(tmp_path: Path) -> None:
     async with shop(tmp_path, *(200_000 + number for number in range(5))) as merchant:
         first, first_uri = merchant.offer()
-        *others, last = [coin.outpoint for coin in merchant.sessions.electrum.coins()]
+        *others, last = [coin.outpoint for coin in merchant.sessions.receiver_wallet.coins()]
         merchant.wallet.set_frozen_state_of_coins(others, freeze=True)
         await merchant.shop.sender(first_uri).run()
         await merchant.sessions.abort(first)
@@ -535,10 +535,10 @@ async def test_a_fault_of_ours_in_one_session_leaves_the_others_alone(tmp_path: 
         (broken, broken_uri), (sound, sound_uri) = merchant.offer(), merchant.offer(AMOUNT + 1)
 
         async def fails_once(original: Original) -> ChainFacts:
-            del merchant.sessions.electrum.look_up
+            del merchant.sessions.receiver_wallet.look_up
             raise ZeroDivisionError
 
-        merchant.sessions.electrum.look_up = fails_once  # type: ignore[method-assign]
+        merchant.sessions.receiver_wallet.look_up = fails_once  # type: ignore[method-assign]
         waiting = asyncio.ensure_future(merchant.shop.sender(broken_uri).run())
         row = await merchant.until_row(broken, stage="waiting_for_wallet")
         assert row["reason"] == "fault"

@@ -490,7 +490,7 @@ async def unchecked(tmp_path: Path, *, exp: int) -> AsyncIterator[tuple[Merchant
         async def away(original: Original) -> ChainFacts:
             raise Unreachable("away")
 
-        merchant.sessions.electrum.look_up = away  # type: ignore[method-assign]
+        merchant.sessions.receiver_wallet.look_up = away  # type: ignore[method-assign]
         session_id, uri = merchant.offer(exp=exp)
         sender = merchant.shop.sender(uri)
         paying = asyncio.ensure_future(sender.run())
@@ -505,7 +505,7 @@ async def test_an_original_that_could_not_be_checked_before_expiry_is_broadcast_
         assert merchant.network.broadcast == []
         assert view_of(merchant.sessions, session_id).unchecked
         assert [session.id for session in merchant.sessions.ledger.unsettled()] == [session_id]
-        del merchant.sessions.electrum.look_up
+        del merchant.sessions.receiver_wallet.look_up
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert not view_of(merchant.sessions, session_id).unchecked
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
@@ -528,7 +528,7 @@ async def test_an_original_that_is_checked_after_expiry_is_kept_where_nothing_is
 ) -> None:
     async with expired_unchecked(tmp_path) as (merchant, session_id, sender):
         merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
-        del merchant.sessions.electrum.look_up
+        del merchant.sessions.receiver_wallet.look_up
         txid = sender.made.transaction().txid()
         await merchant.until(lambda: kept(merchant) == {txid})
         assert await merchant.sessions.broadcast_original(session_id) == txid
@@ -554,7 +554,7 @@ async def test_after_a_fault_of_ours_the_original_is_broadcast_when_its_time_has
         def fails() -> Sequence[Coin]:
             raise ZeroDivisionError
 
-        merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
+        merchant.sessions.receiver_wallet.coins = fails  # type: ignore[method-assign]
         merchant.sessions.answer(session_id, password=None)
         await merchant.until_row(session_id, reason="fault")
         assert merchant.network.broadcast == []
@@ -574,7 +574,7 @@ async def test_after_a_fault_of_ours_a_sleep_of_the_machine_does_not_put_off_the
         def fails() -> Sequence[Coin]:
             raise ZeroDivisionError
 
-        merchant.sessions.electrum.coins = fails  # type: ignore[method-assign]
+        merchant.sessions.receiver_wallet.coins = fails  # type: ignore[method-assign]
         merchant.sessions.answer(session_id, password=None)
         await merchant.until_row(session_id, reason="fault")
         wall = time.time

@@ -162,6 +162,18 @@ async def test_a_payjoin_that_was_dropped_is_not_removed_for_the_original(tmp_pa
 
 
 @on_electrums_loop
+async def test_what_was_broadcast_and_dropped_is_a_local_transaction_already(tmp_path: Path) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+        merchant.sees(sender.made.transaction())
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        vanish(merchant, session_id, sender.made.transaction())
+        assert merchant.sessions.objections.at_stake() == {}
+        paying.cancel()
+
+
+@on_electrums_loop
 async def test_an_entry_that_is_damaged_keeps_no_other_back(tmp_path: Path) -> None:
     async with shop(tmp_path) as merchant:
         _session_id, sender, paying = await hold(merchant)

@@ -160,7 +160,7 @@ class House:
         self.until(lambda: window not in self.plugin._coming, "starting the sessions")
         wallet._up_to_date = True  # Electrum said otherwise while it was opening
         if (sessions := self.plugin.sessions_of(wallet)) is not None:
-            assert sessions.electrum.is_current()
+            assert sessions.receiver_wallet.is_current()
         return Resident(self, window)
 
     def sender(self, value: int = 2_000_000) -> Sender:
@@ -379,7 +379,7 @@ class Sender:
             original=original_psbt(tx),
             query="v=2",
             reply_key=SecretKey.generate(),
-            payee_script=to.sessions.electrum.script_of(uri.address),
+            payee_script=to.sessions.receiver_wallet.script_of(uri.address),
         )
         offer = Offer(self, created, tx)
         run(offer.post())

@@ -311,13 +311,13 @@ def test_a_press_just_after_the_session_moved_is_not_taken_for_the_old_question(
 
 def held_at_the_check(house: House, shop: Resident) -> Callable[[], object]:
     """The Electrum server does not answer until it is released."""
-    released, look_up = asyncio.Event(), shop.sessions.electrum.look_up
+    released, look_up = asyncio.Event(), shop.sessions.receiver_wallet.look_up
 
     async def waits(*arguments: object) -> object:
         await released.wait()
         return await look_up(*arguments)  # type: ignore[arg-type]
 
-    shop.sessions.electrum.look_up = waits  # type: ignore[assignment, method-assign]
+    shop.sessions.receiver_wallet.look_up = waits  # type: ignore[assignment, method-assign]
     return lambda: get_asyncio_loop().call_soon_threadsafe(released.set)
 
 

@@ -562,10 +562,10 @@ def test_a_fault_of_ours_is_said_and_leaves_the_others_alone(house: House) -> No
     shop.request()
 
     async def fails(original: object) -> object:
-        del shop.sessions.electrum.look_up
+        del shop.sessions.receiver_wallet.look_up
         raise ZeroDivisionError
 
-    shop.sessions.electrum.look_up = fails  # type: ignore[assignment, method-assign]
+    shop.sessions.receiver_wallet.look_up = fails  # type: ignore[assignment, method-assign]
     house.sender().offer(shop)
     house.until(lambda: shop.line.startswith("Payjoin had a fault; see the log. The sender can still pay without it."))
     assert shop.buttons == ["Abort payjoin", "Details"]

@@ -428,7 +428,7 @@ def test_what_had_paid_counts_as_dropped_once_the_wallet_is_current(
     house.until(lambda: shop.line.startswith("Answered"))
     transaction = offer.complete(shop)
     house.until(lambda: shop.line.startswith("Paid"))
-    monkeypatch.setattr(shop.sessions.electrum, "is_current", lambda: False)
+    monkeypatch.setattr(shop.sessions.receiver_wallet, "is_current", lambda: False)
     shop.wallet.adb.remove_transaction(transaction.txid())
     window = open_window(shop, shop.session_of(shop.request(70_000)))
     window.show_box.setCurrentText("All")

@@ -52,7 +52,7 @@ class Receiver:
         self.network = wallet.network = Network(self.server)
         self.store = WalletStore(wallet, plugin_storage(wallet))
         self.book, self.limits = Book(), Limits()
-        self.electrum = ElectrumReceiverWallet(
+        self.receiver_wallet = ElectrumReceiverWallet(
             wallet, store=self.store, chain=ChainLookUp(wallet), settings=self.limits, coin_book=self.book
         )
         self.address = wallet.get_receiving_addresses()[0]
@@ -65,8 +65,8 @@ class Receiver:
         return read_original(psbt)
 
     def accept(self, original: Original) -> tuple[int, ...]:
-        vouts = check_payment(original, script_pubkey=self.electrum.script_of(self.address), amount_sat=AMOUNT)
-        check_original(original, run(self.electrum.look_up(original)))
+        vouts = check_payment(original, script_pubkey=self.receiver_wallet.script_of(self.address), amount_sat=AMOUNT)
+        check_original(original, run(self.receiver_wallet.look_up(original)))
         return vouts
 
     def proposal(
@@ -74,8 +74,8 @@ class Receiver:
     ) -> tuple[Psbt, tuple[str, ...]]:
         """The unsigned proposal for an accepted original, and our coins in it."""
         (vout,) = self.accept(original)
-        asked, limits = parameters or Parameters(), self.electrum.fee_limits(AMOUNT)
-        coins, exposed = self.electrum.coins(), self.electrum.exposed()
+        asked, limits = parameters or Parameters(), self.receiver_wallet.fee_limits(AMOUNT)
+        coins, exposed = self.receiver_wallet.coins(), self.receiver_wallet.exposed()
         coin = choose_coin(original, asked, coins, payment_vout=vout, limits=limits, exposed=exposed)
         assert coin is not None
         made = contribute(original, asked, coin, payment_vout=vout, limits=limits, position=position)

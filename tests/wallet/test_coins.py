@@ -38,7 +38,7 @@ def outpoints_of(coins: Any) -> list[str]:
 
 def test_only_confirmed_free_coins_are_offered(receiver: Receiver) -> None:
     wallet = receiver.wallet
-    (good,) = outpoints_of(receiver.electrum.coins())
+    (good,) = outpoints_of(receiver.receiver_wallet.coins())
     fund(wallet, 60_000, height=None, label="unconfirmed")
     local = transaction([foreign_outpoint("local")], [(wallet.get_receiving_addresses()[1], 60_000)])
     wallet.adb.add_transaction(local)
@@ -48,8 +48,8 @@ def test_only_confirmed_free_coins_are_offered(receiver: Receiver) -> None:
     (frozen_address,) = fund(wallet, 60_000, address=wallet.get_receiving_addresses()[3], label="address")
     wallet.set_frozen_state_of_addresses([wallet.get_receiving_addresses()[3]], freeze=True)
     (other,) = fund(wallet, 60_000, label="two free ones, since one is reserved")
-    assert set(outpoints_of(receiver.electrum.coins())) == {good, other}
-    assert frozen_address not in outpoints_of(receiver.electrum.coins())
+    assert set(outpoints_of(receiver.receiver_wallet.coins())) == {good, other}
+    assert frozen_address not in outpoints_of(receiver.receiver_wallet.coins())
 
 
 @pytest.mark.parametrize(("coins", "most"), [(1, 1), (2, 1), (3, 2), (6, 3), (7, 4)])
@@ -57,63 +57,63 @@ def test_open_proposals_have_at_most_half_of_the_coins(tmp_path: Path, coins: in
     receiver = Receiver(make_wallet(tmp_path, "few"))
     fund(receiver.wallet, *(50_000 + number for number in range(coins)))
     for _ in range(most):
-        receiver.book.reserved.add(outpoints_of(receiver.electrum.coins())[0])
-    assert receiver.electrum.coins() == []
+        receiver.book.reserved.add(outpoints_of(receiver.receiver_wallet.coins())[0])
+    assert receiver.receiver_wallet.coins() == []
 
 
 def test_a_reserved_coin_that_went_elsewhere_takes_no_others_place(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    wallet, (gone,) = receiver.wallet, outpoints_of(receiver.electrum.coins())
+    wallet, (gone,) = receiver.wallet, outpoints_of(receiver.receiver_wallet.coins())
     (free,) = fund(wallet, 60_000, label="free")
     receiver.book.reserved = {gone}
-    assert receiver.electrum.coins() == []
+    assert receiver.receiver_wallet.coins() == []
     see_confirmed(wallet, pay(wallet, sender.get_receiving_addresses()[0], 5_000, coins=[gone]), height=180)
-    assert free in outpoints_of(receiver.electrum.coins())
+    assert free in outpoints_of(receiver.receiver_wallet.coins())
 
 
 def test_a_reserved_coin_is_not_offered_even_when_the_user_unfroze_it(receiver: Receiver) -> None:
-    (coin,) = outpoints_of(receiver.electrum.coins())
+    (coin,) = outpoints_of(receiver.receiver_wallet.coins())
     receiver.book.reserved = {coin}
     receiver.wallet.set_frozen_state_of_coins([coin], freeze=False)
-    assert receiver.electrum.coins() == []
+    assert receiver.receiver_wallet.coins() == []
 
 
 def test_a_young_coinbase_is_not_offered(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path)
     coinbase = transaction([f"{'00' * 32}:{0xFFFFFFFF}"], [(receiver.wallet.get_receiving_addresses()[1], 60_000)])
     see_confirmed(receiver.wallet, coinbase, height=HEIGHT - 50)
-    assert f"{coinbase.txid()}:0" not in outpoints_of(receiver.electrum.coins())
+    assert f"{coinbase.txid()}:0" not in outpoints_of(receiver.receiver_wallet.coins())
 
 
 def test_the_order_is_the_same_each_time_and_after_a_restart(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, *range(50_000, 50_020))
-    first = outpoints_of(receiver.electrum.coins())
-    assert outpoints_of(receiver.electrum.coins()) == first
-    assert outpoints_of(Receiver(receiver.wallet).electrum.coins()) == first
+    first = outpoints_of(receiver.receiver_wallet.coins())
+    assert outpoints_of(receiver.receiver_wallet.coins()) == first
+    assert outpoints_of(Receiver(receiver.wallet).receiver_wallet.coins()) == first
     assert len(first) == 20
 
 
 def test_the_order_tells_an_outsider_nothing(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, *range(50_000, 50_020))
-    coins = receiver.electrum.coins()
+    coins = receiver.receiver_wallet.coins()
     by_value = sorted(coins, key=lambda coin: coin.value_sat)
     assert coins not in (by_value, by_value[::-1])
     del receiver.store._storage["coin_secret"]
-    assert receiver.electrum.coins() != coins
+    assert receiver.receiver_wallet.coins() != coins
 
 
 def test_a_wallet_without_coins_gets_no_secret(tmp_path: Path) -> None:
     receiver = Receiver(make_wallet(tmp_path))
-    assert receiver.electrum.coins() == []
+    assert receiver.receiver_wallet.coins() == []
     assert "coin_secret" not in plugin_storage(receiver.wallet)
 
 
 @pytest.mark.parametrize("script_type", SCRIPT_TYPES)
 def test_a_coin_says_all_that_a_contribution_needs(tmp_path: Path, script_type: str) -> None:
     receiver = make_receiver(tmp_path, script_type=script_type)
-    (coin,) = receiver.electrum.coins()
+    (coin,) = receiver.receiver_wallet.coins()
     assert coin.value_sat == 50_000
     assert coin.weight == INPUT_WEIGHTS[script_type]
-    assert coin.script_pubkey == receiver.electrum.script_of(receiver.wallet.get_receiving_addresses()[-1])
+    assert coin.script_pubkey == receiver.receiver_wallet.script_of(receiver.wallet.get_receiving_addresses()[-1])
     spent = spent_output(coin.txin)
     assert spent is not None
     assert spent.value == 50_000
@@ -124,9 +124,9 @@ def test_the_weight_holds_for_the_signed_input(tmp_path: Path, sender: Abstract_
     for script_type in SCRIPT_TYPES:
         receiver = make_receiver(tmp_path, script_type=script_type)
         original = receiver.original(sender)
-        (coin,) = receiver.electrum.coins()
+        (coin,) = receiver.receiver_wallet.coins()
         unsigned, outpoints = receiver.proposal(original)
-        ours = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0]
+        ours = parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))).inputs()[0]
         assert 0 <= coin.weight - signed_weight(ours) <= 12  # a signature is at most three bytes shorter
 
 
@@ -141,25 +141,25 @@ def test_a_key_of_the_old_uncompressed_form_weighs_more(tmp_path: Path, sender: 
     fund(wallet, 50_000, address=wallet.get_receiving_addresses()[0])
     receiver = Receiver(wallet)
     original = receiver.original(sender)
-    (coin,) = receiver.electrum.coins()
+    (coin,) = receiver.receiver_wallet.coins()
     assert coin.weight > INPUT_WEIGHTS["p2pkh"] + 100
     unsigned, outpoints = receiver.proposal(original)
-    ours = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0]
+    ours = parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))).inputs()[0]
     assert 0 <= coin.weight - signed_weight(ours) <= 12
 
 
 def test_lightnings_reserve_stays_in_other_coins(tmp_path: Path) -> None:
     receiver = make_receiver(tmp_path, 9_000, 50_000, 60_000)
     receiver.wallet.anchor_reserve = lambda: 60_000
-    assert sorted(coin.value_sat for coin in receiver.electrum.coins()) == [9_000, 50_000]
+    assert sorted(coin.value_sat for coin in receiver.receiver_wallet.coins()) == [9_000, 50_000]
     receiver.wallet.anchor_reserve = lambda: 200_000
-    assert receiver.electrum.coins() == []
+    assert receiver.receiver_wallet.coins() == []
     assert why_not(receiver.wallet) == "This wallet has no free confirmed coin to add."
 
 
 def test_exposed_coins_are_those_of_the_sessions(receiver: Receiver) -> None:
     receiver.book.exposed = frozenset({"a:0"})
-    assert receiver.electrum.exposed() == {"a:0"}
+    assert receiver.receiver_wallet.exposed() == {"a:0"}
 
 
 def test_a_coin_in_the_mempool_alone_is_not_spendable_for_us(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_coin_in_the_mempool_alone_is_not_spendable_for_us(tmp_path: Path) -> 
 
 
 def test_coins_are_equal_by_what_they_are(receiver: Receiver) -> None:
-    first, second = receiver.electrum.coins(), receiver.electrum.coins()
+    first, second = receiver.receiver_wallet.coins(), receiver.receiver_wallet.coins()
     assert first == second
     assert all(isinstance(coin, Coin) for coin in first)
 
@@ -193,13 +193,13 @@ def test_the_limit_in_satoshis_is_the_users_or_one_per_cent_unless_it_was_lowere
     receiver: Receiver, limit: int, payment: int, most: int
 ) -> None:
     receiver.limits.max_receiver_fee_sat = limit
-    assert receiver.electrum.fee_limits(payment).max_sat == most
+    assert receiver.receiver_wallet.fee_limits(payment).max_sat == most
 
 
 @pytest.mark.parametrize(("rate", "per_kwu"), [(1, 250), (1.5, 375), (1000, 250_000)])
 def test_a_rate_that_the_user_set_is_the_limit(receiver: Receiver, rate: float, per_kwu: int) -> None:
     receiver.limits.max_receiver_fee_rate = rate
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == per_kwu
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == per_kwu
 
 
 @pytest.mark.parametrize(
@@ -209,28 +209,28 @@ def test_the_automatic_rate_is_three_times_the_estimate_between_10_and_100(
     receiver: Receiver, estimate: int, most: int
 ) -> None:
     receiver.network.fee_estimates.set_data(2, estimate)
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == most * 250
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == most * 250
 
 
 def test_a_rate_set_by_hand_for_the_users_own_payments_is_no_estimate(receiver: Receiver) -> None:
     receiver.network.fee_estimates.set_data(2, 20_000)
     receiver.wallet.config.FEE_POLICY = "feerate:1000"
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == 60 * 250
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == 60 * 250
 
 
 def test_an_estimate_by_the_mempool_counts_where_there_is_one(receiver: Receiver) -> None:
     receiver.network.fee_estimates.set_data(2, 20_000)
     receiver.wallet.config.FEE_POLICY = "mempool:1000000"
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == 60 * 250
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == 60 * 250
     receiver.network.mempool_fees.set_data([(9, 2_000_000)])
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == 30 * 250
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == 30 * 250
 
 
 def test_offline_the_automatic_rate_is_the_lowest(receiver: Receiver) -> None:
     receiver.wallet.network = None
-    assert receiver.electrum.fee_limits(AMOUNT).max_rate == 10 * 250
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).max_rate == 10 * 250
 
 
 def test_the_least_rate_is_the_servers_relay_fee(receiver: Receiver) -> None:
     receiver.network.relay_fee = 3_001
-    assert receiver.electrum.fee_limits(AMOUNT).min_rate == 751
+    assert receiver.receiver_wallet.fee_limits(AMOUNT).min_rate == 751

@@ -34,7 +34,7 @@ SIGNS_ELSEWHERE = "Wallets with a hardware device, several signers or two factor
 
 
 def vout_of(original: Original, receiver: Receiver) -> int:
-    script = receiver.electrum.script_of(receiver.address)
+    script = receiver.receiver_wallet.script_of(receiver.address)
     return next(vout for vout, txout in enumerate(original.tx.outputs()) if txout.scriptpubkey == script)
 
 
@@ -54,9 +54,9 @@ def test_a_payjoin_between_real_wallets_is_complete_and_valid(
     change = 1 - vout_of(original, receiver)
     parameters = Parameters(additional_fee=AdditionalFee(max_sat=500, output_index=change))
     unsigned, outpoints = receiver.proposal(original, parameters, position=position)
-    proposal = run(receiver.electrum.sign(unsigned, outpoints, password=None))
+    proposal = run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))
 
-    script = receiver.electrum.script_of(receiver.address)
+    script = receiver.receiver_wallet.script_of(receiver.address)
     to_sign = parse(check_proposal(proposal, original.psbt, parameters=parameters, payee_script=script))
     sender.sign_transaction(to_sign, None, ignore_warnings=True)
     payjoin = Transaction(to_sign.serialize())
@@ -73,13 +73,13 @@ def test_an_imported_key_signs_as_well(tmp_path: Path, sender: Abstract_Wallet, 
     fund(wallet, 50_000, address=wallet.get_receiving_addresses()[0])
     receiver = Receiver(wallet)
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
-    proposal = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None)))
+    proposal = parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None)))
     assert proposal.inputs()[0].is_complete()
 
 
 def test_the_answer_shows_no_more_than_it_must(receiver: Receiver, sender: Abstract_Wallet) -> None:
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
-    ours, theirs = parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()
+    ours, theirs = parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))).inputs()
     assert ours.is_complete()
     assert not theirs.is_complete()
     assert ours.bip32_paths == {}
@@ -92,7 +92,7 @@ def test_the_answer_shows_no_more_than_it_must(receiver: Receiver, sender: Abstr
 def test_what_is_known_of_an_original(receiver: Receiver, sender: Abstract_Wallet) -> None:
     original = receiver.original(sender)
     receiver.network.relay_fee = 1_234
-    facts = run(receiver.electrum.look_up(original))
+    facts = run(receiver.receiver_wallet.look_up(original))
     ((outpoint, about),) = facts.inputs.items()
     assert outpoint == original.outpoints[0]
     assert (about.unspent, about.spender, about.ours, about.confirmed_at) == (True, None, False, 150)
@@ -103,7 +103,7 @@ def test_what_is_known_of_an_original(receiver: Receiver, sender: Abstract_Walle
 
 
 def test_a_previous_transaction_in_the_psbt_is_not_fetched(receiver: Receiver, sender: Abstract_Wallet) -> None:
-    run(receiver.electrum.look_up(receiver.original(sender)))
+    run(receiver.receiver_wallet.look_up(receiver.original(sender)))
     assert receiver.server.session is not None
     assert "blockchain.transaction.get" not in [method for method, _ in receiver.server.session.batches[0]]
 
@@ -111,14 +111,14 @@ def test_a_previous_transaction_in_the_psbt_is_not_fetched(receiver: Receiver, s
 def test_a_coin_that_another_session_has_answered_is_seen_before(receiver: Receiver, sender: Abstract_Wallet) -> None:
     original = receiver.original(sender)
     receiver.store.mark_seen(original.outpoints, "s0")
-    assert receiver.electrum.seen_before(original, "s1")
-    assert not receiver.electrum.seen_before(original, "s0")
+    assert receiver.receiver_wallet.seen_before(original, "s1")
+    assert not receiver.receiver_wallet.seen_before(original, "s0")
 
 
 def test_a_coin_of_our_own_is_known_by_the_wallets_history(receiver: Receiver) -> None:
     original = receiver.original(receiver.wallet)
     receiver.chain.txs.clear()
-    facts = run(receiver.electrum.look_up(original))
+    facts = run(receiver.receiver_wallet.look_up(original))
     assert [about.ours for about in facts.inputs.values()] == [True]
 
 
@@ -133,7 +133,7 @@ def test_a_coin_of_our_own_is_known_though_the_psbt_lies_about_its_script(
         input_scripts={ours.prevout.to_str(): original.spent[0].scriptpubkey},
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
-    facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
+    facts = run(receiver.receiver_wallet.look_up(lying))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True]
 
 
@@ -146,7 +146,7 @@ def test_a_coin_of_our_own_that_only_the_server_knows_of_is_known_too(
         input_scripts=dict.fromkeys((f"{txid}:0", f"{txid}:7"), receiver.original(sender).spent[0].scriptpubkey),
         tx=SimpleNamespace(inputs=list, outputs=list),
     )
-    facts = run(receiver.electrum.look_up(lying))  # type: ignore[arg-type]
+    facts = run(receiver.receiver_wallet.look_up(lying))  # type: ignore[arg-type]
     assert [about.ours for about in facts.inputs.values()] == [True, False]
 
 
@@ -154,13 +154,13 @@ def test_offline_nothing_is_known(receiver: Receiver, sender: Abstract_Wallet) -
     original = receiver.original(sender)
     receiver.wallet.network = None
     with pytest.raises(Unreachable):
-        run(receiver.electrum.look_up(original))
+        run(receiver.receiver_wallet.look_up(original))
 
 
 def test_without_a_chain_at_hand_the_median_time_is_not_known(receiver: Receiver) -> None:
     receiver.wallet.network = None
     nothing = SimpleNamespace(input_scripts={}, tx=SimpleNamespace(inputs=list, outputs=list))
-    assert run(receiver.electrum.look_up(nothing)).median_time == 0  # type: ignore[arg-type]
+    assert run(receiver.receiver_wallet.look_up(nothing)).median_time == 0  # type: ignore[arg-type]
 
 
 def synchronize(receiver: Receiver) -> None:
@@ -174,7 +174,7 @@ def test_a_wallet_is_ready_once_it_is_up_to_date(receiver: Receiver) -> None:
     synchronize(receiver)
 
     async def becomes_up_to_date() -> None:
-        waiting = asyncio.ensure_future(receiver.electrum.ready())
+        waiting = asyncio.ensure_future(receiver.receiver_wallet.ready())
         await asyncio.sleep(0)
         assert not waiting.done()
         receiver.wallet._up_to_date = True
@@ -188,13 +188,13 @@ def test_a_wallet_is_ready_once_it_is_up_to_date(receiver: Receiver) -> None:
 def test_a_wallet_that_is_busy_with_news_is_still_ready_but_not_after_a_new_connection(receiver: Receiver) -> None:
     synchronize(receiver)
     receiver.wallet._up_to_date = True
-    run(receiver.electrum.ready())
+    run(receiver.receiver_wallet.ready())
     receiver.wallet._up_to_date = False
-    run(receiver.electrum.ready())
+    run(receiver.receiver_wallet.ready())
     receiver.network.interface = Server("another", receiver.chain)
 
     async def not_ready() -> bool:
-        waiting = asyncio.ensure_future(receiver.electrum.ready())
+        waiting = asyncio.ensure_future(receiver.receiver_wallet.ready())
         await asyncio.sleep(0)
         done = waiting.done()
         waiting.cancel()
@@ -206,13 +206,13 @@ def test_a_wallet_that_is_busy_with_news_is_still_ready_but_not_after_a_new_conn
 def test_electrum_s_word_of_another_connection_does_not_count(receiver: Receiver) -> None:
     synchronize(receiver)
     receiver.wallet._up_to_date = True
-    assert receiver.electrum.is_current()
+    assert receiver.receiver_wallet.is_current()
     before, receiver.network.interface = receiver.network.interface, None
-    assert not receiver.electrum.is_current(), "offline, it still says that it is up to date"
+    assert not receiver.receiver_wallet.is_current(), "offline, it still says that it is up to date"
     receiver.network.interface = Server("another", receiver.chain)
-    assert not receiver.electrum.is_current(), "nobody has asked the new server yet"
+    assert not receiver.receiver_wallet.is_current(), "nobody has asked the new server yet"
     synchronize(receiver)
-    assert receiver.electrum.is_current()
+    assert receiver.receiver_wallet.is_current()
     assert before is not receiver.network.interface
 
 

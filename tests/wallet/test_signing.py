@@ -25,30 +25,30 @@ def proposal_of(folder: Path, sender: Abstract_Wallet, **details: Any) -> tuple[
 
 def test_a_locked_wallet_does_not_sign(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
-    assert receiver.electrum.locked()
+    assert receiver.receiver_wallet.locked()
     with pytest.raises(Locked, match="is locked"):
-        run(receiver.electrum.sign(unsigned, outpoints, password=None))
+        run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))
 
 
 def test_a_password_signs_once(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
-    assert parse(run(receiver.electrum.sign(unsigned, outpoints, password=PASSWORD))).inputs()[0].is_complete()
-    assert receiver.electrum.locked()
+    assert parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=PASSWORD))).inputs()[0].is_complete()
+    assert receiver.receiver_wallet.locked()
     with pytest.raises(Locked, match="is locked"):
-        run(receiver.electrum.sign(unsigned, outpoints, password=None))
+        run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))
 
 
 def test_a_wrong_password_does_not_sign(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
     with pytest.raises(Locked, match="wrong"):
-        run(receiver.electrum.sign(unsigned, outpoints, password="battery staple"))
+        run(receiver.receiver_wallet.sign(unsigned, outpoints, password="battery staple"))
 
 
 def test_an_unlocked_wallet_signs_by_itself(tmp_path: Path, sender: Abstract_Wallet) -> None:
     receiver, unsigned, outpoints = proposal_of(tmp_path, sender, password=PASSWORD)
     receiver.wallet.unlock(PASSWORD)
-    assert not receiver.electrum.locked()
-    assert parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0].is_complete()
+    assert not receiver.receiver_wallet.locked()
+    assert parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))).inputs()[0].is_complete()
 
 
 def test_a_wallet_whose_file_alone_is_encrypted_is_not_locked(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_wallet_whose_file_alone_is_encrypted_is_not_locked(tmp_path: Path) ->
 
 
 def test_an_open_wallet_is_never_locked(receiver: Receiver) -> None:
-    assert not receiver.electrum.locked()
+    assert not receiver.receiver_wallet.locked()
 
 
 def test_a_coin_of_ours_that_the_sender_slipped_in_is_not_signed_for(tmp_path: Path, sender: Abstract_Wallet) -> None:
@@ -78,7 +78,7 @@ def test_a_coin_of_ours_that_the_sender_slipped_in_is_not_signed_for(tmp_path: P
     tx._inputs.append(bare)
     tx.invalidate_ser_cache()
     with pytest.raises(WalletError, match="other coins"):
-        run(receiver.electrum.sign(psbt_of(tx.serialize_as_bytes(force_psbt=True)), outpoints, password=None))
+        run(receiver.receiver_wallet.sign(psbt_of(tx.serialize_as_bytes(force_psbt=True)), outpoints, password=None))
 
 
 def test_a_strangers_coin_that_claims_to_be_ours_is_not_signed_for(receiver: Receiver, sender: Abstract_Wallet) -> None:
@@ -89,14 +89,14 @@ def test_a_strangers_coin_that_claims_to_be_ours_is_not_signed_for(receiver: Rec
     tx._inputs[1] = stranger
     tx.invalidate_ser_cache()
     with pytest.raises(WalletError, match="other coins"):
-        run(receiver.electrum.sign(psbt_of(tx.serialize_as_bytes(force_psbt=True)), outpoints, password=None))
+        run(receiver.receiver_wallet.sign(psbt_of(tx.serialize_as_bytes(force_psbt=True)), outpoints, password=None))
 
 
 def test_a_coin_that_is_not_ours_cannot_be_asked_for(receiver: Receiver, sender: Abstract_Wallet) -> None:
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
     theirs = tuple(txin.prevout.to_str() for txin in parse(unsigned).inputs() if txin.prevout.to_str() not in outpoints)
     with pytest.raises(WalletError):
-        run(receiver.electrum.sign(unsigned, theirs, password=None))
+        run(receiver.receiver_wallet.sign(unsigned, theirs, password=None))
 
 
 def test_what_electrum_refuses_to_sign_is_said_in_its_words(receiver: Receiver, sender: Abstract_Wallet) -> None:
@@ -106,17 +106,17 @@ def test_what_electrum_refuses_to_sign_is_said_in_its_words(receiver: Receiver, 
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
     receiver.wallet.sign_transaction = refuse
     with pytest.raises(WalletError, match="no, thanks"):
-        run(receiver.electrum.sign(unsigned, outpoints, password=None))
+        run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))
 
 
 def test_a_wallet_that_became_watch_only_does_not_sign(receiver: Receiver, sender: Abstract_Wallet) -> None:
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
     receiver.wallet.is_watching_only = lambda: True
     with pytest.raises(WalletError, match="watch-only"):
-        run(receiver.electrum.sign(unsigned, outpoints, password=None))
+        run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))
 
 
 def test_our_coin_may_be_reserved_while_it_is_signed_for(receiver: Receiver, sender: Abstract_Wallet) -> None:
     unsigned, outpoints = receiver.proposal(receiver.original(sender))
     receiver.wallet.set_frozen_state_of_coins(outpoints, freeze=True)
-    assert parse(run(receiver.electrum.sign(unsigned, outpoints, password=None))).inputs()[0].is_complete()
+    assert parse(run(receiver.receiver_wallet.sign(unsigned, outpoints, password=None))).inputs()[0].is_complete()
