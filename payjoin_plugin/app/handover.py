@@ -62,7 +62,7 @@ class Handover(Logger):
         against = self._objections
         if self._originals.is_known(kept) or self._originals.is_spent(kept) or against.is_thrown_away(kept):
             return False
-        return not (against.is_paid_to_any(kept) or against.is_in_doubt(kept) or against.is_in_the_way(kept))
+        return not (against.is_paid_to_any(kept) or against.is_in_doubt(kept) or against.pays_another(kept))
 
     def take_back(self, is_readable: Callable[[str], bool]) -> None:
         """Undo it, since we are here again, for the payments whose logs (`is_readable(session_id)`) are too.

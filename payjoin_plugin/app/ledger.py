@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from electrum.bitcoin import COIN, TOTAL_COIN_SUPPLY_LIMIT_IN_BTC
 from electrum.logging import Logger
 
-from ..bip78.original import read_original
 from ..errors import UnreadableLog
 from ..session.events import Abort, AcceptedOriginal, Closed, CommittedContribution, Created, ReceiverEvent
 from ..session.log import Record, Session, decode_log, encode_record
@@ -25,14 +24,10 @@ from ..session.receiver import (
     open_state,
 )
 from ..session.status import Over, details_of, read_expiry, read_over
-from ..wallet.kept import Claim
 from ..wallet.seams import is_unfrozen
-from ..wallet.watching import height_before, requests_at, script_of, unpaid_requests
+from ..wallet.watching import height_before, requests_at, script_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from electrum.invoices import Request
     from electrum.wallet import Abstract_Wallet
 
     from ..wallet.storage import WalletStore
@@ -163,23 +158,19 @@ class Ledger(Logger):
 
         A contribution is none where another request has got the address: our own coin would pay it. It is an abort.
         """
-        # What asks Electrum is done before the store's lock is held: Electrum takes its own first.
-        unpaid: list[Request] = []
         if isinstance(event, CommittedContribution):
             created = created_of(session.state)
             if requests_at(self._wallet, created.address) - {created.request_id}:
                 self.record(session, Closed(Abort()), after=after)
                 return False
-            self._take_back_unfreeze(event)
-        elif isinstance(event, AcceptedOriginal) and isinstance(state := session.state, CheckingOriginal):
-            unpaid = unpaid_requests(self._wallet, read_original(state.retrieved.original).tx)
+            self._take_back_unfreeze(event)  # not while the store's lock is held: Electrum takes its own first
         with self.store.lock:
             if not session.record(event, now=now(), after=after):
                 return False
             self.logger.debug(f"session {log_ref(session.id)}: {type(event).__name__}")
             match event:
                 case AcceptedOriginal():
-                    self._keep_original(session, unpaid)
+                    self.keep_original(session)
                 case CommittedContribution():
                     self._expose(session, event)
                 case Closed():
@@ -212,11 +203,6 @@ class Ledger(Logger):
 
     def keep_original(self, session: ReceiverSession) -> None:
         """Keep the payment that a session holds where Electrum keeps it without us too."""
-        original = held_original(session.state)
-        assert original is not None
-        self._keep_original(session, unpaid_requests(self._wallet, original.tx))
-
-    def _keep_original(self, session: ReceiverSession, unpaid: Sequence[Request]) -> None:
         original, created = held_original(session.state), created_of(session.state)
         assert original is not None
         request = self._wallet.get_request(created.request_id)
@@ -224,27 +210,15 @@ class Ledger(Logger):
             original.txid,
             original.fallback.hex(),
             session_id=session.id,
-            claim=Claim(
-                request_id=created.request_id,
-                address=created.address,
-                amount_sat=created.amount_sat,
-                since_height=height_before(self._wallet, request) if request is not None else 0,
-                label=request.get_message() if request is not None else "",
-            ),
-            beside=[self._claim(one) for one in unpaid if one.get_address() != created.address],
+            request_id=created.request_id,
+            address=created.address,
+            amount_sat=created.amount_sat,
+            since_height=height_before(self._wallet, request) if request is not None else 0,
+            label=request.get_message() if request is not None else "",
             at=now(),
         )
         if (committed := committed_contribution(session.state)) is not None:
             self.store.kept.mark_contributed(original.txid, session.id, committed.outpoints)
-
-    def _claim(self, request: Request) -> Claim:
-        return Claim(
-            request_id=request.get_id(),
-            address=request.get_address(),
-            amount_sat=request.get_amount_sat() or 0,
-            since_height=height_before(self._wallet, request),
-            label=request.get_message(),
-        )
 
     def _close(self, session: ReceiverSession, closed: Closed) -> None:
         self.open.pop(session.id, None)

@@ -26,8 +26,8 @@ class Objections:
 
     def __init__(self, wallet: Abstract_Wallet, originals: Originals) -> None:
         self._wallet, self._originals = wallet, originals
-        self._doubted_at: dict[tuple[str, str], float] = {}
-        """Since when (seconds of this run) another payment of a request is here and not seen, by txid and request."""
+        self._doubted_at: dict[str, float] = {}
+        """Since when (seconds of this run) another payment of a session's request is here and not seen."""
 
     def at_stake(self) -> dict[str, int]:
         """Return the payments (txid) that are lost where nobody broadcasts them, and what each pays us (sat).
@@ -52,11 +52,11 @@ class Objections:
     def is_paid(self, kept: KeptOriginal) -> bool:
         """Tell whether mempool and blocks pay already what a kept payment is for: it would charge the sender twice.
 
-        That is the one request; another one that the same payment pays may be unpaid.
+        That is the request of the one session; another one that holds the same payment may be unpaid.
         """
         paid = self._is_paid(kept)
         if paid:
-            self._doubted_at.pop((kept.txid, kept.request_id), None)
+            self._doubted_at.pop(kept.session_id, None)
         return paid
 
     def _is_paid(self, kept: KeptOriginal) -> bool:
@@ -74,19 +74,18 @@ class Objections:
         )
 
     def is_paid_to_any(self, kept: KeptOriginal) -> bool:
-        """Tell the same of every request that this payment pays: what nobody asks for must charge nobody twice.
+        """Tell the same of every session that holds this payment: what nobody asks for must charge nobody twice.
 
-        Those that were paid when it came are none of them: who adds a little to what was paid long ago would have us
-        never broadcast anything.
+        What else it pays is its sender's business: who adds a little for another request of ours, paid long ago or by
+        somebody else, would have us broadcast nothing, and see our coins for nothing.
         """
         return any(self.is_paid(one) for one in self._originals.holds(kept.txid))
 
     def look(self, every: Iterable[KeptOriginal]) -> None:
         """Note what is in doubt from now on, and what is no more. The waiting begins when a payment is dropped."""
-        for txid in {kept.txid for kept in every}:
-            for one in self._originals.holds(txid):
-                if not self.is_paid(one):
-                    self._is_in_doubt(one)
+        for kept in every:
+            if not self.is_paid(kept):
+                self._is_in_doubt(kept)
 
     def is_in_doubt(self, kept: KeptOriginal) -> bool:
         """Tell whether what pays one of its requests otherwise was dropped a while ago only, and may be seen again."""
@@ -97,9 +96,9 @@ class Objections:
         coins = {txin.prevout for txin in self._originals.transaction(kept).inputs()}
         dropped = local_payments(self._wallet, kept.address) if kept.address else []
         if all(not coins.isdisjoint(txin.prevout for txin in tx.inputs()) for tx in dropped):
-            self._doubted_at.pop((kept.txid, kept.request_id), None)
+            self._doubted_at.pop(kept.session_id, None)
             return False
-        first_look = self._doubted_at.setdefault((kept.txid, kept.request_id), time.monotonic())
+        first_look = self._doubted_at.setdefault(kept.session_id, time.monotonic())
         return time.monotonic() - first_look < DOUBT
 
     def is_free(self, kept: KeptOriginal) -> bool:
@@ -115,29 +114,21 @@ class Objections:
     def is_in_the_way(self, kept: KeptOriginal) -> bool:
         """Tell whether another request waits at an address of it by now, which Electrum would call paid too.
 
-        Electrum without us gives the addresses out again. At those that it pays beside, so little may be paid that the
-        other request would not be.
+        Electrum without us gives the addresses out again.
         """
-        holds = self._originals.holds(kept.txid)
-        own, addresses = {one.request_id for one in holds}, {one.address for one in holds if one.address is not None}
-        pays: Counter[str] = Counter()
-        for txout in self._originals.payments_to_us(kept):
-            pays[txout.address] += txout.value
-        return any(
-            self._is_waited_for(address, own, pays[address] if address not in addresses else None)
-            for address in {*pays, *addresses}
-        )
+        holds = [one for one in self._originals.holds(kept.txid) if one.address is not None]
+        return any(self._is_any_unpaid(requests_at(self._wallet, str(one.address)) - {one.request_id}) for one in holds)
 
-    def _is_waited_for(self, address: str, own: set[str], more_sat: int | None) -> bool:
-        """Tell whether an unpaid request but our `own` is at an address, which `more_sat` would pay (None: any)."""
-        for request_id in requests_at(self._wallet, address) - own:
-            request = self._wallet.get_request(request_id)
-            if request is None or request_paid(self._wallet, request):
-                continue
-            arrived = arrived_sat(self._wallet, address, since_height=request.height)
-            if more_sat is None or arrived + more_sat >= (request.get_amount_sat() or 0):
-                return True
-        return False
+    def pays_another(self, kept: KeptOriginal) -> bool:
+        """Tell the same of all that it pays: a local transaction, which nobody has, is counted for each by Electrum."""
+        held = {one.address for one in self._originals.holds(kept.txid)}
+        beside = {txout.address for txout in self._originals.payments_to_us(kept)} - held
+        others = (requests_at(self._wallet, address) for address in beside)
+        return self.is_in_the_way(kept) or any(self._is_any_unpaid(request_ids) for request_ids in others)
+
+    def _is_any_unpaid(self, request_ids: set[str]) -> bool:
+        requests = [self._wallet.get_request(request_id) for request_id in request_ids]
+        return any(request is not None and not request_paid(self._wallet, request) for request in requests)
 
     def is_thrown_away(self, kept: KeptOriginal) -> bool:
         """Tell whether a payment is no more in Electrum's history, where it was while we were not here.

@@ -103,7 +103,7 @@ class Offering:
         """Tell whether a request after this one would have its address, or that of another: our coin would pay it."""
         if self._wallet.is_deterministic():
             return False
-        held = {one.address for one in self._store.kept.all() if one.session_id} | {address}
+        held = {one.address for one in self._store.kept.all()} | {address}
         others = (other for other in self._wallet.get_receiving_addresses() if other not in held)
         return all(requests_at(self._wallet, other) for other in others)
 

@@ -71,10 +71,7 @@ class Originals(Logger):
 
         One that cannot be read is left out, and stays where it is.
         """
-        return {one.session_id: one for one in self._readable() if one.session_id}
-
-    def _readable(self) -> list[KeptOriginal]:
-        return [one for one in self._store.kept.all() if self._parsed(one) is not None]
+        return {one.session_id: one for one in self._store.kept.all() if self._parsed(one) is not None}
 
     def may_be_mined(self, txid: str) -> bool:
         """Tell whether a payment is kept, and no block spends its coins, by the server's last word.
@@ -84,12 +81,9 @@ class Originals(Logger):
         return txid not in self._spent and self._store.kept.has(txid)
 
     def held_addresses(self) -> set[str]:
-        """Return the addresses of the requests that kept payments pay.
-
-        Not every address of ours: who pays a little to each would leave us none. And in a wallet of a few addresses not
-        those of the requests beside, of which no session heard.
-        """
-        kept = [one for one in self._readable() if one.session_id or self._wallet.is_deterministic()]
+        """Return the addresses of the requests for which payments are kept."""
+        kept = self.kept().values()
+        # Not what it pays beside: who pays a little to each of our addresses would leave us none.
         return {one.address for one in kept if one.address is not None} | {
             txout.address for one in kept if one.address is None for txout in self.payments_to_us(one)
         }
@@ -114,7 +108,7 @@ class Originals(Logger):
         return self._wallet.db.get_transaction(kept.txid) is not None or any(self.spenders_seen(kept))
 
     def holds(self, txid: str) -> list[KeptOriginal]:
-        """Return a payment for each session that holds it, and for each request that it pays beside."""
+        """Return a payment for each session that holds it."""
         return [one for one in self._store.kept.of(txid) if self._parsed(one) is not None]
 
     def pays_alike(self, kept: KeptOriginal, raw: bytes) -> bool:

@@ -270,7 +270,7 @@ class Deeds(QObject):
     ) -> None:
         if not view_of(self._sessions, session_id).is_active:
             self._show_why_not(session_id)
-        elif not self._sessions.electrum.locked():
+        elif not self._sessions.receiver_wallet.locked():
             self._answer(session_id, None, agreed, despite_double_spend=despite_double_spend)
         elif (password := self._password()) is not None:
             self._answer(session_id, password, agreed, despite_double_spend=despite_double_spend)

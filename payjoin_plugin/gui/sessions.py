@@ -132,7 +132,7 @@ class SessionsWindow(QDialog):
         if not self._has_loaded:
             self._looked_at |= set(self._sessions.ledger.open)
             return
-        if (is_current := self._sessions.electrum.is_current()) is not self._was_current:
+        if (is_current := self._sessions.receiver_wallet.is_current()) is not self._was_current:
             self._was_current = is_current  # until then, what had paid and is not seen counts as paid
             self._all.want()
         moved, self._moved = self._moved, set()

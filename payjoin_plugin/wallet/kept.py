@@ -1,20 +1,18 @@
 """A sender's payment as it lies in the wallet file beside the logs, read entry by entry.
 
-    payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}},
-                                "beside": {request id: {HOLD…}}}}
-    HOLD              = "session_id", CLAIM…, "at", "contributed", "aborted", "deleted_paid"
-    CLAIM             = "request_id", "address", "amount_sat", "since_height", "label"
+    payjoin_originals = {txid: {"tx", HOLD…, "handed_over", "named", "vanished_at", "also": {session id: {HOLD…}}}}
+    HOLD              = "session_id", "request_id", "address", "amount_sat", "since_height", "label", "at",
+                        "contributed", "aborted", "deleted_paid"
 
 One transaction may pay several requests. The first session that holds it stands in the entry itself, and further ones
-in "also", each with its own mark of an abort. "beside" are the requests that it pays too, were unpaid when it came, and
-of whose sessions none has it.
+in "also", each with its own mark of an abort.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,20 +26,6 @@ _KINDS = {"tx": str, "session_id": str, "request_id": str, "label": str, "at": i
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A request that a payment pays."""
-
-    request_id: str
-    address: str
-    amount_sat: int
-    """What is asked for, in satoshis; the payment may be of more."""
-    since_height: int
-    """Blocks up to this height have nothing for the request, whatever a reorg put into them."""
-    label: str
-    """The request's description."""
-
-
-@dataclass(frozen=True)
 class KeptOriginal:
     """A payment that can be broadcast, for one of the sessions that hold it; it outlives the session and the plugin."""
 
@@ -49,7 +33,6 @@ class KeptOriginal:
     tx: str = field(repr=False)
     """The whole transaction as hex."""
     session_id: str
-    """Empty for a request that the payment pays beside those of its sessions."""
     request_id: str
     label: str
     """What the transaction is called, should it become Electrum's own."""
@@ -89,46 +72,46 @@ class KeptOriginals:
         tx: str,
         *,
         session_id: str,
-        claim: Claim,
-        beside: Sequence[Claim] = (),
+        request_id: str,
+        address: str,
+        amount_sat: int,
+        since_height: int,
+        label: str,
         at: int,
     ) -> None:
         """Keep a payment for a session.
 
-        `tx`: all of it as hex; `beside`: other requests that it pays, unpaid by now; `at`: unix time in seconds.
+        `tx`: all of it as hex; `amount_sat`: what was asked for, in satoshis; `at`: unix time in seconds.
         """
-        hold = plain({"session_id": session_id, **asdict(claim), "at": at})
-        others = {one.request_id: plain({"session_id": "", **asdict(one), "at": at}) for one in beside}
+        hold = plain(
+            {
+                "session_id": session_id,
+                "request_id": request_id,
+                "address": address,
+                "amount_sat": amount_sat,
+                "since_height": since_height,
+                "label": label,
+                "at": at,
+            }
+        )
         with self._wallet.db.lock:
             kept = self._wallet.db.get_dict(ORIGINALS_KEY)
-            if any(one.session_id not in ("", session_id) for one in _read(txid, kept.get(txid))):
+            if any(one.session_id != session_id for one in _read(txid, kept.get(txid))):
+                if not isinstance(kept[txid].get("also"), MutableMapping):
+                    kept[txid]["also"] = {}
+                kept[txid]["also"][session_id] = hold
                 kept[txid]["tx"] = tx
-                _group(kept[txid], "also")[session_id] = hold
             else:
                 kept[txid] = {"tx": tx, **hold}
-            self._note_beside(kept[txid], others)
             self._barrier.mark()
 
-    def _note_beside(self, entry: MutableMapping[str, Any], others: Mapping[str, object]) -> None:
-        """Note the requests that a payment pays, but those that a session holds it for."""
-        held = {str(one.get("request_id")) for one in _holds(entry) if one.get("session_id") != ""}
-        if others or "beside" in entry:
-            beside = _group(entry, "beside")
-            for request_id in others.keys() - beside.keys():
-                beside[request_id] = others[request_id]
-            for request_id in beside.keys() & held:
-                beside.pop(request_id)
-
     def all(self) -> list[KeptOriginal]:
-        """Return the payments, for each session that holds one, and for each request that one pays beside.
-
-        What cannot be read is left out, not deleted.
-        """
+        """Return the payments, for each session that holds one. What cannot be read is left out, not deleted."""
         with self._wallet.db.lock:
             return [original for txid, entry in self._entries().items() for original in _read(txid, entry)]
 
     def of(self, txid: str) -> list[KeptOriginal]:
-        """Return one payment, as `all` does. The others are not looked at: there may be hundreds."""
+        """Return one payment, for each session that holds it. The others are not looked at: there may be hundreds."""
         with self._wallet.db.lock:
             return _read(txid, self._entries().get(txid))
 
@@ -204,19 +187,12 @@ def _read(txid: str, entry: object) -> list[KeptOriginal]:
 
 
 def _holds(entry: object) -> list[Mapping[str, object]]:
-    """Return the parts of an entry: one for each session that holds the payment, and for each request beside."""
+    """Return the parts of an entry, one for each session that holds the payment."""
     if not isinstance(entry, Mapping):
         return []
-    groups = [group for name in ("also", "beside") if isinstance(group := entry.get(name), Mapping)]
-    return [hold for hold in (entry, *(one for group in groups for one in group.values())) if isinstance(hold, Mapping)]
-
-
-def _group(entry: MutableMapping[str, Any], name: str) -> MutableMapping[str, Any]:
-    """Return the further parts of one name, in place of whatever else stands there."""
-    if not isinstance(entry.get(name), MutableMapping):
-        entry[name] = {}
-    group: MutableMapping[str, Any] = entry[name]
-    return group
+    also = entry.get("also")
+    further = also.values() if isinstance(also, Mapping) else ()
+    return [hold for hold in (entry, *further) if isinstance(hold, Mapping)]
 
 
 def _read_hold(txid: str, entry: Any, hold: Mapping[str, object]) -> KeptOriginal | None:

@@ -7,7 +7,6 @@ take both for payments.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -173,28 +172,6 @@ def requests_at(wallet: Abstract_Wallet, address: str) -> set[str]:
     Electrum gives the address of an expired request to the next one, and has no public function that tells both.
     """
     return set(wallet._requests_addr_to_key.get(address, ()))  # noqa: SLF001
-
-
-def unpaid_requests(wallet: Abstract_Wallet, tx: Transaction) -> list[Request]:
-    """Return the requests that a transaction, not seen yet, pays in full, and that nothing seen has paid.
-
-    Not to be called under the wallet's `db.lock`.
-    """
-    pays: Counter[str] = Counter()
-    for txout in tx.outputs():
-        if wallet.is_mine(txout.address):
-            pays[txout.address] += int(txout.value)
-    found = [
-        (request, amount_sat)
-        for address, amount_sat in pays.items()
-        for request_id in requests_at(wallet, address)
-        if (request := wallet.get_request(request_id)) is not None
-    ]
-    return [
-        request
-        for request, amount_sat in found
-        if amount_sat >= (request.get_amount_sat() or 0) and not request_paid(wallet, request)
-    ]
 
 
 def received_sat(

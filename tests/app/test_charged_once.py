@@ -19,7 +19,6 @@ from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
-from payjoin_plugin.wallet.kept import Claim
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_kept_originals import hold_paid_otherwise, one_for_two, other_payment, seen_to, vanish
 from tests.app.test_settling import SOON, hold, kept, unchecked
@@ -526,7 +525,11 @@ async def test_a_look_at_many_kept_payments_reads_them_once(tmp_path: Path) -> N
                 tx.txid(),
                 tx.serialize(),
                 session_id=f"{number:016x}",
-                claim=Claim(request_id, address, AMOUNT, since_height=0, label=""),
+                request_id=request_id,
+                address=address,
+                amount_sat=AMOUNT,
+                since_height=0,
+                label="",
                 at=0,
             )
         reads, read = 0, store.all

@@ -37,13 +37,8 @@ def other_payment(merchant: Merchant, session_id: str) -> Transaction:
 
 def vanish(merchant: Merchant, session_id: str, tx: Transaction) -> None:
     """Let the server know no more of a transaction. Electrum tells nobody of it, but that the wallet was updated."""
-    vanish_from(merchant, merchant.row(session_id)["address"], tx)
-
-
-def vanish_from(merchant: Merchant, address: str, tx: Transaction) -> None:
-    """The same of what paid an address."""
-    adb = merchant.wallet.adb
     merchant.shop.chain.txs.pop(tx.txid(), None)
+    address, adb = merchant.row(session_id)["address"], merchant.wallet.adb
     adb.receive_history_callback(address, [(tx.txid(), 0)], {})
     adb.receive_history_callback(address, [], {})
     assert adb.get_tx_height(tx.txid()).is_local_like()

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 from electrum.bitcoin import address_to_script
-from electrum.invoices import PR_EXPIRED, PR_UNPAID, Request
+from electrum.invoices import PR_UNPAID, Request
 from electrum.transaction import Transaction
 
-from payjoin_plugin.app import objections
 from payjoin_plugin.app.offering import request_made_in_window
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import UserError
 from payjoin_plugin.wire.uri import parse
-from tests.app.test_charged_once import HOUR, a_while, a_while_before_expiry
-from tests.app.test_kept_originals import one_for_two, seen_to, vanish_from
+from tests.app.test_charged_once import HOUR, a_while
+from tests.app.test_kept_originals import one_for_two, other_payment, seen_to
 from tests.app.test_own_money import two_keys
 from tests.bip78.payments import Payment
 from tests.merchant import AMOUNT, Merchant, on_electrums_loop, shop
@@ -34,146 +33,77 @@ def beside(merchant: Merchant, uri: str, address: str, amount_sat: int, *, purse
     return replace(made, outputs=(to_us, (address_to_script(address), amount_sat), (change, change_sat - amount_sat)))
 
 
+# What an original pays besides its own request
+
+
 @asynccontextmanager
 async def held_beside(
-    folder: Path, amount_sat: int = AMOUNT, *, wanted: bool = False, paid_before: bool = False
+    folder: Path, amount_sat: int = AMOUNT, *, paid: str = ""
 ) -> AsyncIterator[tuple[Merchant, str, Request, Transaction]]:
-    """Hold an original that pays a second request too, of which no session has it."""
+    """Hold an original that pays a second request too, of which no session has it, and which is `paid` otherwise."""
     async with shop(folder) as merchant:
         merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        second = merchant.request(wanted=wanted)
-        if paid_before:
-            pay_otherwise(merchant, second)
+        second = merchant.request(wanted=paid == "after it, with an offer that nobody took")
+        other = transaction([foreign_outpoint("second")], [(second.get_address(), AMOUNT)])
+        if paid == "before it":
+            merchant.sees(other)
         session_id, uri = merchant.offer()
         made = beside(merchant, uri, second.get_address(), amount_sat)
         paying = asyncio.ensure_future(merchant.shop.sender(uri, made=made).run())
         await merchant.until_row(session_id, reason="needs_approval")
+        if paid.startswith("after it"):
+            merchant.sees(other)
         yield merchant, session_id, second, made.transaction()
         paying.cancel()
 
 
-def pay_otherwise(merchant: Merchant, request: Request) -> Transaction:
-    tx = transaction([foreign_outpoint("second")], [(request.get_address(), AMOUNT)])
-    merchant.sees(tx)
-    return tx
-
-
-async def at_expiry(merchant: Merchant, session_id: str, set_ahead: Callable[[int], None]) -> None:
-    set_ahead(2 * HOUR)
-    await a_while(merchant)
-    await merchant.until(lambda: not merchant.sessions.live.is_at_work(session_id))
-
-
-@pytest.mark.parametrize("wanted", [False, True], ids=["plain", "with an offer that nobody took"])
+@pytest.mark.parametrize("paid", ["", "before it", "after it", "after it, with an offer that nobody took"])
+@pytest.mark.parametrize("amount_sat", [1_000, AMOUNT])
 @on_electrums_loop
-async def test_it_does_not_go_out_where_a_request_of_which_no_session_heard_is_paid(
-    tmp_path: Path, set_ahead: Callable[[int], None], *, wanted: bool
+async def test_it_goes_out_whatever_becomes_of_another_request_that_it_pays_something_for(
+    tmp_path: Path, set_ahead: Callable[[int], None], paid: str, amount_sat: int
 ) -> None:
-    async with held_beside(tmp_path, wanted=wanted) as (merchant, session_id, second, original):
-        pay_otherwise(merchant, second)
-        await at_expiry(merchant, session_id, set_ahead)
-        assert merchant.network.broadcast == []
-        said = "Another request that it pays too has been paid: nothing is broadcast by itself."
-        assert view_of(merchant.sessions, session_id).trouble == merchant.row(session_id)["held_back"] == said
-        assert merchant.sessions.objections.at_stake() == {original.txid(): 2 * AMOUNT}
-        assert merchant.sessions.handover.to_go() == set()
-        assert await merchant.sessions.broadcast_original(session_id) == original.txid(), "by hand it can be had"
-
-
-@pytest.mark.parametrize("paid", [True, False])
-@on_electrums_loop
-async def test_the_user_deletes_a_request_of_which_no_session_heard(
-    tmp_path: Path, set_ahead: Callable[[int], None], *, paid: bool
-) -> None:
-    async with held_beside(tmp_path) as (merchant, session_id, second, original):
-        if paid:
-            pay_otherwise(merchant, second)
-        merchant.wallet.delete_request(second.get_id())
-        await at_expiry(merchant, session_id, set_ahead)
-        assert merchant.network.broadcast == ([] if paid else [original.txid()])
-
-
-@on_electrums_loop
-async def test_what_paid_a_request_of_which_no_session_heard_is_unseen_for_a_moment_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_ahead: Callable[[int], None]
-) -> None:
-    monkeypatch.setattr(objections, "DOUBT", 600.0)
-    async with held_beside(tmp_path) as (merchant, session_id, second, original):
-        other = pay_otherwise(merchant, second)
-        await at_expiry(merchant, session_id, set_ahead)
-        vanish_from(merchant, second.get_address(), other)
-        await asyncio.sleep(1)
-        assert merchant.network.broadcast == []
-        assert "may be seen again" in (view_of(merchant.sessions, session_id).trouble or "")
-        monkeypatch.setattr(objections, "DOUBT", 0.0)
+    async with held_beside(tmp_path, amount_sat, paid=paid) as (merchant, _session_id, _second, original):
+        set_ahead(2 * HOUR)
         await merchant.until(lambda: merchant.network.broadcast == [original.txid()])
 
 
 @on_electrums_loop
-async def test_that_moment_begins_when_it_is_dropped_whoever_looks(
-    tmp_path: Path, run_for: Callable[[float], None]
+async def test_it_becomes_no_local_transaction_by_which_electrum_would_call_another_request_paid(
+    tmp_path: Path,
 ) -> None:
-    async with held_beside(tmp_path) as (merchant, _session_id, second, _original):
-        other = pay_otherwise(merchant, second)
-        await a_while_before_expiry()
-        vanish_from(merchant, second.get_address(), other)
-        await a_while_before_expiry()
-        run_for(3000)
+    async with held_beside(tmp_path) as (merchant, _session_id, second, original):
+        assert list(merchant.sessions.objections.at_stake()) == [original.txid()], "which the removal tells"
+        assert merchant.sessions.handover.to_go() == set()
+        await merchant.close()
+        assert merchant.sessions.handover.hand_over() == 0
+        assert merchant.wallet.get_invoice_status(second) == PR_UNPAID
+
+
+@on_electrums_loop
+async def test_it_becomes_one_where_that_request_is_paid(tmp_path: Path) -> None:
+    async with held_beside(tmp_path, paid="after it") as (merchant, _session_id, _second, _original):
         await merchant.close()
         assert merchant.sessions.handover.hand_over() == 1
 
 
-@pytest.mark.parametrize("more_sat", [1_000, AMOUNT])
-@on_electrums_loop
-async def test_who_adds_something_to_what_was_paid_before_is_charged_all_the_same(
-    tmp_path: Path, set_ahead: Callable[[int], None], more_sat: int
-) -> None:
-    async with held_beside(tmp_path, more_sat, paid_before=True) as (merchant, session_id, _second, original):
-        await at_expiry(merchant, session_id, set_ahead)
-        assert merchant.network.broadcast == [original.txid()]
+# Two requests whose sessions both have it
 
 
 @on_electrums_loop
-async def test_a_part_of_what_a_second_request_asks_for_is_no_payment_of_it(
+async def test_it_does_not_go_out_where_the_other_one_is_paid_and_that_is_said(
     tmp_path: Path, set_ahead: Callable[[int], None]
 ) -> None:
-    async with held_beside(tmp_path, 1_000) as (merchant, session_id, second, original):
-        pay_otherwise(merchant, second)
-        await at_expiry(merchant, session_id, set_ahead)
-        assert merchant.network.broadcast == [original.txid()]
-
-
-@on_electrums_loop
-async def test_the_address_of_a_second_request_goes_to_nobody_else(
-    tmp_path: Path, set_ahead: Callable[[int], None]
-) -> None:
-    async with held_beside(tmp_path) as (merchant, _session_id, second, _original):
-        merchant.wallet.config.PAYJOIN_BROADCAST_ORIGINAL_BY_ITSELF = False
+    async with one_for_two(tmp_path) as (merchant, first, second, original):
+        merchant.sees(other_payment(merchant, second))
         set_ahead(2 * HOUR)
-        assert second.has_expired()
-        assert second.get_address() not in merchant.wallet.get_unused_addresses()
-
-
-@pytest.mark.parametrize("little", [False, True])
-@on_electrums_loop
-async def test_it_does_not_go_out_where_it_would_pay_a_request_that_came_after_it(
-    tmp_path: Path, set_ahead: Callable[[int], None], *, little: bool
-) -> None:
-    async with shop(tmp_path) as merchant:
-        merchant.wallet.config.PAYJOIN_ASK_BEFORE_CONTRIBUTING = True
-        address = merchant.wallet.create_new_address()
-        session_id, uri = merchant.offer()
-        made = beside(merchant, uri, address, 1_000 if little else AMOUNT)
-        paying = asyncio.ensure_future(merchant.shop.sender(uri, made=made).run())
-        await merchant.until_row(session_id, reason="needs_approval")
-        third = merchant.wallet.get_request(merchant.wallet.create_request(AMOUNT, "another customer", HOUR, address))
-        await at_expiry(merchant, session_id, set_ahead)
-        assert merchant.network.broadcast == ([made.transaction().txid()] if little else [])
-        await merchant.close()
-        if not little:
-            assert merchant.sessions.handover.hand_over() == 0
-            assert merchant.wallet.get_invoice_status(third) == PR_EXPIRED
-        paying.cancel()
+        await a_while(merchant)
+        await merchant.until(lambda: not merchant.sessions.live.is_at_work(first))
+        assert merchant.network.broadcast == []
+        said = "Another request that it pays too has been paid: nothing is broadcast by itself."
+        assert view_of(merchant.sessions, first).trouble == merchant.row(first)["held_back"] == said
+        assert list(merchant.sessions.objections.at_stake()) == [original.txid()]
+        assert merchant.sessions.handover.to_go() == set()
 
 
 @on_electrums_loop

@@ -13,7 +13,7 @@ from electrum import util
 from electrum.wallet import Abstract_Wallet
 
 from payjoin_plugin.wallet.storage import WalletStore
-from tests.wallet.wallets import created_record, keep, make_wallet, plugin_storage, reopen, run, settle
+from tests.wallet.wallets import created_record, make_wallet, plugin_storage, reopen, run, settle
 
 POSTED = {"at": 1_795_000_009, "event": "posted_proposal"}
 
@@ -91,7 +91,17 @@ def test_writing_what_is_there_already_needs_no_save(wallet: Abstract_Wallet, st
         lambda store: store.mark_seen(["a:0"], "s1"),
         lambda store: store.mark_exposed(["a:0"]),
         lambda store: store.coin_secret(),
-        lambda store: keep(store, "bb"),
+        lambda store: store.kept.keep(
+            "bb",
+            "0200",
+            session_id="s1",
+            request_id="r",
+            address="a",
+            amount_sat=20_000,
+            since_height=9,
+            label="",
+            at=1,
+        ),
         lambda store: store.kept.drop("aa"),
     ],
     ids=["create", "append", "wait", "drop", "decline", "forget", "seen", "exposed", "secret", "keep", "drop original"],
@@ -100,7 +110,9 @@ def test_each_kind_of_write_alone_is_worth_a_save(
     wallet: Abstract_Wallet, store: WalletStore, write: Callable[[WalletStore], object]
 ) -> None:
     store.set_waiting("waits", 5)
-    keep(store, "aa")
+    store.kept.keep(
+        "aa", "0200", session_id="s1", request_id="r", address="a", amount_sat=20_000, since_height=9, label="", at=1
+    )
     wallet.save_db()
     write(store)
     run(store.flush())

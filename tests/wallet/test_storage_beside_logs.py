@@ -161,33 +161,16 @@ def test_an_original_that_several_sessions_hold_has_a_mark_of_each_ones_abort(
     assert store.kept.all() == []
 
 
-def test_the_requests_that_an_original_pays_beside_are_noted_until_a_session_of_theirs_holds_it(
-    wallet: Abstract_Wallet, store: WalletStore
-) -> None:
-    def holds(store: WalletStore) -> list[tuple[str, str, str]]:
-        return [(one.session_id, one.request_id, one.label) for one in store.kept.of("aa" * 32)]
-
-    keep(store, request_id="r1", beside=["r1", "r2", "r3"])
-    assert holds(store_of(dumped_and_reloaded(wallet))) == [("s1", "r1", ""), ("", "r2", ""), ("", "r3", "")]
-    keep(store, session_id="s2", request_id="r2", label="tea", beside=["r1", "r4"])
-    after = [("s1", "r1", ""), ("s2", "r2", "tea"), ("", "r3", ""), ("", "r4", "")]
-    assert holds(store_of(dumped_and_reloaded(wallet))) == holds(store) == after
-    assert holds(store_of(reopen(wallet))) == []
-    run(store.flush())
-    assert holds(store_of(reopen(wallet))) == after
-
-
 def test_an_original_is_kept_where_what_it_is_kept_for_besides_is_damaged(
     wallet: Abstract_Wallet, store: WalletStore
 ) -> None:
     keep(store)
     entry = wallet.db.get_dict(ORIGINALS_KEY)["aa" * 32]
-    entry["also"], entry["beside"], entry["tx"] = ["nonsense"], "nonsense", "00"
-    keep(store, session_id="s2", request_id="r2", beside=["r3"])
+    entry["also"], entry["tx"] = ["nonsense"], "00"
+    keep(store, session_id="s2", request_id="r2")
     assert [(one.session_id, one.request_id, one.tx) for one in store_of(dumped_and_reloaded(wallet)).kept.all()] == [
         ("s1", "r1", "0200"),
         ("s2", "r2", "0200"),
-        ("", "r3", "0200"),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,6 @@ from electrum.wallet import Abstract_Wallet, Wallet, restore_wallet_from_text
 from electrum.wallet_db import WalletDB
 
 from payjoin_plugin.bip78.psbt import Psbt, psbt_of
-from payjoin_plugin.wallet.kept import Claim
 from payjoin_plugin.wallet.storage import WalletStore
 
 T = TypeVar("T")
@@ -129,7 +128,6 @@ def keep(
     session_id: str = "s1",
     request_id: str = "r1",
     label: str = "",
-    beside: Sequence[str] = (),
     at: int = 7,
 ) -> None:
     """Keep a sender's payment."""
@@ -137,15 +135,13 @@ def keep(
         txid,
         "0200",
         session_id=session_id,
-        claim=claim(request_id, label),
-        beside=[claim(one) for one in beside],
+        request_id=request_id,
+        address="a",
+        amount_sat=20_000,
+        since_height=9,
+        label=label,
         at=at,
     )
-
-
-def claim(request_id: str, label: str = "") -> Claim:
-    """What a payment is for."""
-    return Claim(request_id, address="a", amount_sat=20_000, since_height=9, label=label)
 
 
 def store_of(wallet: Abstract_Wallet) -> WalletStore:
