@@ -87,13 +87,14 @@ class Handover(Logger):
 
         Electrum removed them for what spends a coin, or else the user: that stands, whatever is seen and dropped later.
         """
-        for kept in every:
-            if not kept.handed_over or self._wallet.db.get_transaction(kept.txid) is not None:
-                continue
-            if self._originals.is_known(kept):
-                self._kept.mark_handed_over(kept.txid, is_so=False)
-            elif not kept.aborted:
-                self._kept.mark_aborted(kept.txid, kept.session_id)
+        for kept in (one for one in every if one.handed_over):
+            with self._wallet.adb.lock:  # on another thread Electrum may be between the removal and what comes instead
+                if self._wallet.db.get_transaction(kept.txid) is not None:
+                    continue
+                if self._originals.is_known(kept):
+                    self._kept.mark_handed_over(kept.txid, is_so=False)
+                elif not kept.aborted:
+                    self._kept.mark_aborted(kept.txid, kept.session_id)
 
     def _handed_over(self) -> dict[str, list[KeptOriginal]]:
         """Return the payments that are handed over, for each session that holds one."""

@@ -190,6 +190,7 @@ class Originals(Logger):
                 raise Unreachable(_("Electrum is offline"))
             await server.broadcast_transaction(Transaction(tx))
         except TxBroadcastError as error:
+            self._sent.pop(str(sent.txid()), None)
             raise UserError(" ".join(error.get_message_for_gui().split())) from error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():

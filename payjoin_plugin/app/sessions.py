@@ -162,6 +162,7 @@ class WalletSessions(Logger):
         for request_id in request_ids:
             with own_fault("a deleted request's session"):  # none keeps the others open
                 self._request_deleted(request_id)
+        self._chain_changed()  # one that stood in the way of a payment is gone
 
     def _request_deleted(self, request_id: str) -> None:
         self.store.forget_request(request_id)

@@ -241,7 +241,6 @@ async def test_nothing_goes_out_to_an_address_at_which_another_customer_pays_by_
         await a_while(again)
         assert again.network.broadcast == []
         again.wallet.delete_request(second)
-        trigger_callback("wallet_updated", again.wallet)
         await again.until(lambda: again.network.broadcast == [sender.made.transaction().txid()])
         await again.close()
 

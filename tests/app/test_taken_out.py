@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,6 +146,28 @@ async def test_what_the_user_removed_goes_out_no_more_where_a_conflict_was_seen_
         await again.until(lambda: not again.sessions.settling.tasks)
         assert again.network.broadcast == []
         await again.close()
+
+
+@on_electrums_loop
+async def test_what_electrum_removes_for_what_it_adds_in_its_place_was_not_removed_by_the_user(tmp_path: Path) -> None:
+    async with taken_out(tmp_path) as (merchant, txid):
+        coin = merchant.wallet.db.get_transaction(txid).inputs()[0].prevout.to_str()
+        conflict = transaction([coin], [(merchant.wallet.get_receiving_address(), 1_000)])
+        is_removed = threading.Event()
+
+        def replace() -> None:
+            with merchant.wallet.adb.lock:
+                merchant.wallet.adb.remove_transaction(txid)
+                is_removed.set()
+                time.sleep(0.2)
+                merchant.wallet.adb.add_transaction(conflict)
+
+        replacing = asyncio.get_running_loop().run_in_executor(None, replace)
+        assert is_removed.wait(5)
+        merchant.sessions.handover.look(merchant.sessions.originals.kept().values())
+        await replacing
+        (kept,) = merchant.sessions.store.kept.all()
+        assert (kept.aborted, kept.handed_over) == (False, False)
 
 
 @on_electrums_loop

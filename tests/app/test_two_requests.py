@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from electrum.bitcoin import address_to_script
+from electrum.interface import TxBroadcastServerReturnedError
 from electrum.invoices import PR_UNPAID, Request
 from electrum.transaction import Transaction
 
@@ -170,6 +171,21 @@ async def test_of_two_that_each_pay_both_requests_one_goes_out_by_hand_before_th
         with pytest.raises(UserError, match="a moment ago"):
             await merchant.sessions.broadcast_original(second)
         assert len(merchant.network.broadcast) == 1
+
+
+@on_electrums_loop
+async def test_one_that_was_refused_keeps_the_other_from_nobody(tmp_path: Path) -> None:
+    async with each_pays_both(tmp_path) as (merchant, (first, second)):
+        take = merchant.network.broadcast_transaction
+
+        async def refuse(_tx: Transaction) -> None:
+            raise TxBroadcastServerReturnedError("mempool min fee not met")
+
+        merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        with pytest.raises(UserError, match="min fee"):
+            await merchant.sessions.broadcast_original(first)
+        merchant.network.broadcast_transaction = take  # type: ignore[method-assign]
+        assert [await merchant.sessions.broadcast_original(second)] == merchant.network.broadcast
 
 
 @on_electrums_loop
