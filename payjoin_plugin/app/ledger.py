@@ -149,6 +149,7 @@ class Ledger(Logger):
         record = Record(now(), created)
         with self.store.lock:
             self.store.create(session_id, role="receiver", record=encode_record(record))
+            self.store.coin_secret()  # from the first save on: a copy of the file is to choose the same coin
             session: ReceiverSession = Session(session_id, self.store, apply, [record])
             self._adopt(session)
         return session

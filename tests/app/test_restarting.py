@@ -226,7 +226,7 @@ async def test_keys_are_in_the_file_and_the_first_request_after_a_start_has_its_
 
 @on_electrums_loop
 async def test_of_two_copies_of_a_wallet_the_slower_one_keeps_its_coin_to_the_end(tmp_path: Path) -> None:
-    async with shop(tmp_path, 300_000) as merchant:  # so both have the same coin
+    async with shop(tmp_path, *range(300_000, 300_008)) as merchant:  # of which both choose the same one
         session_id, uri = merchant.offer()
         copy = Merchant(merchant.shop, reopen(merchant.wallet))
         copy.wallet.storage.path = str(tmp_path / "copy")

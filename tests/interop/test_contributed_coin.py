@@ -86,7 +86,8 @@ def test_two_copies_of_a_wallet_give_a_sender_one_answer(
     first, second = sorted((merchant, copy), key=lambda one: _reason(one, request) or "")
     assert _reason(first, request) is None
     assert holds_our_answer(stand, first, session_of(request))
-    for one in (first, second):  # which may have the same coin
+    assert contributed(first, request) == contributed(second, request)
+    for one in (first, second):
         assert contributed(one, request) not in coins_in(stand, spend_all(stand, one))
 
     txid = payment.broadcast_payjoin()
