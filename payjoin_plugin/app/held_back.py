@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from .sessions import WalletSessions
 
 
+def why_held_back(sessions: WalletSessions, session_id: str, txid: str) -> str | None:
+    """Return any reason, for who does not see what became of the sender's coins."""
+    holds = sessions.originals.holds(txid)
+    if any(sessions.originals.has_visible_spender(one) for one in holds):
+        return _("Another transaction spends its coins.")
+    return refusal(sessions, session_id) or objection(sessions, txid)
+
+
 def refusal(sessions: WalletSessions, session_id: str) -> str | None:
     """Return why the network does not take it: it is tried again."""
     refused = sessions.settling.refusals.get(session_id)

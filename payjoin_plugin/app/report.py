@@ -26,7 +26,7 @@ from ..session.status import (
     status_of,
 )
 from ..wallet.watching import confirmations, received_sat
-from .held_back import objection, refusal
+from .held_back import why_held_back
 from .ledger import now
 from .sentences import describe
 from .visible import PaidBy, paid_by
@@ -184,12 +184,13 @@ class Report:
         said = {"session_id": session_id, "status": Status.UNREADABLE.value, "reason": reason}
         if (kept := self._sessions.originals.of_session(session_id)) is None:
             return said
+        depth = confirmations(self._sessions.wallet, kept.txid)
         return said | {
             "reason": reason + " " + _("The sender's own payment is kept."),
             "request_id": kept.request_id,
-            "confirmations": confirmations(self._sessions.wallet, kept.txid),
+            "confirmations": depth,
             "original_txid": kept.txid,
-            "held_back": refusal(self._sessions, session_id) or objection(self._sessions, kept.txid),
+            "held_back": why_held_back(self._sessions, session_id, kept.txid) if depth is None else None,
         }
 
     def _is_unreadable(self, session_id: str) -> bool:
@@ -222,7 +223,7 @@ class Report:
         is_due = self.status(session) not in (Status.ACTIVE, Status.ABORTED)
         if txid is None or not is_due or not self._sessions.originals.may_be_mined(txid):
             return None
-        return refusal(self._sessions, session.id) or objection(self._sessions, txid)
+        return why_held_back(self._sessions, session.id, txid)
 
     def _confirmations(self, session: ReceiverSession, paid_txid: str | None) -> int | None:
         """Return how deep is what paid a session; where nothing did, what ended it."""

@@ -356,6 +356,7 @@ async def test_a_payjoin_that_was_bumped_to_another_address_of_ours_is_known_as_
         assert (view.status, view.paid_by) == (Status.COMPLETED, None)
         came = merchant.row(session_id)["amount_sat"] - 500 - merchant.row(session_id)["receiver_fee_sat"]
         assert view.replaced_by == (bumped.txid(), came)
+        assert merchant.row(session_id)["held_back"] == "Another transaction spends its coins."
 
 
 @on_electrums_loop
