@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from tests.app.test_restarting import answers
 from tests.merchant import on_electrums_loop, shop
 from tests.wallet.wallets import imported_keys
 
-SEEDS, STEPS, SHORT = range(8), 35, 0.02
+SEEDS = range(*map(int, os.environ.get("PAYJOIN_SEEDS", "0:8").split(":")))
+STEPS, SHORT = 35, 0.02
 COINS = (100_000, 110_000, 120_000, 130_000, 140_000, 150_000)
 
 
