@@ -242,6 +242,12 @@ class Originals(Logger):
             self._to_us[kept.txid] = [txout for txout in outputs if self._wallet.is_mine(txout.address)]
         return self._to_us[kept.txid]
 
+    def paid_addresses(self, kept: KeptOriginal) -> set[str]:
+        """Return the addresses of ours at which the requests of a kept payment wait."""
+        named = {one.address for one in (kept, *self.holds(kept.txid)) if one.address is not None}
+        ours = {address for address in named if self._wallet.is_mine(address)}
+        return ours or {txout.address for txout in self.payments_to_us(kept)}
+
     async def _scripts_of(self, tx: Transaction) -> dict[str, bytes] | None:
         """Fetch the scripts that a payment spends from, by outpoint; None if one is not known. Raises Unreachable."""
         if self._wallet.network is None:

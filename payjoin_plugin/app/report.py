@@ -220,7 +220,9 @@ class Report:
 
     def _held_back(self, session: ReceiverSession, txid: str | None) -> str | None:
         """Return why the sender's own payment, which is due, does not go out by itself. After an abort none is."""
-        is_due = self.status(session) not in (Status.ACTIVE, Status.ABORTED)
+        status, runner = self.status(session), self._sessions.live.runners.get(session.id)
+        is_given_up = runner is not None and runner.end in (End.SENDER_GONE, End.COIN_GONE)
+        is_due = status is not Status.ABORTED and (status is not Status.ACTIVE or is_given_up)
         if txid is None or not is_due or not self._sessions.originals.may_be_mined(txid):
             return None
         return why_held_back(self._sessions, session.id, txid)

@@ -20,6 +20,7 @@ from ..session.events import Abort, Closed, Failure, Success, Unrecognized
 from ..session.outcome import is_payjoin, outcome_of
 from ..session.receiver import SessionClosed, committed_contribution, created_of, held_original, open_state
 from ..wallet.kept import KeptOriginal
+from ..wallet.news import wait_for_news
 from ..wallet.watching import confirmations, request_paid, seen_for
 from .ledger import Ledger, ReceiverSession, now
 from .objections import Objections
@@ -35,13 +36,10 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-PATIENCE = 10
-"""Seconds that a broadcast waits for the wallet to have all the news of its server."""
-SHORT_LOOK = 0.2
-"""Seconds between two looks whether it is."""
-BREATH = 1.0
-"""Seconds between the look by which a payment is due and the last one: what another thread does in several steps (the
-payments to an address are forgotten, then the address) is done by then."""
+BREATH = 6.0
+"""Seconds between the look by which a payment is due and the last one: many Electrum servers look at their node's
+mempool every five, so what was paid as the time ran out is heard of by then. And what another thread does in several
+steps (the payments to an address are forgotten, then the address) is done."""
 LONGEST_REFUSED = 3600.0
 """Seconds between tries of a payment that is refused again and again. Most refusals pass (a busy server, a full
 mempool, a conflict of low fee), none says which it is, and what ends a payment for good is blocks."""
@@ -136,8 +134,11 @@ class Settling(Logger):
             raise UserError(_("the payjoin is on its way; it takes the place of the original"))
         if any(tx.confirmed for tx in spenders):
             raise UserError(_("the sender's coins were spent otherwise; the original cannot be mined any more"))
-        server = await self._connection()
-        self._check_unpaid(payment)  # once more: from here on nothing is waited for
+        server = await self._connection(payment, but=txid)
+        # Once more: from here on nothing is waited for.
+        if confirmations(self._wallet, txid) is not None:
+            return txid
+        self._check_unpaid(payment)
         await self._originals.broadcast(payment.tx, server)
         return txid
 
@@ -146,29 +147,28 @@ class Settling(Logger):
 
         Raises UserError where the session is paid by now, and where the network refuses it; Unreachable, OSError.
         """
-        server = await self._connection()
         payment = self._originals.of_session(session_id) or in_log(self._ledger.session(session_id))
+        txid = str(Transaction(tx).txid())
+        server = await self._connection(payment, but=txid)
+        if confirmations(self._wallet, txid) is not None:
+            return
         if payment is not None:
             self._check_unpaid(payment)
         await self._originals.broadcast(tx, server)
 
-    async def _connection(self) -> Interface:
+    async def _connection(self, payment: KeptOriginal | None, *, but: str) -> Interface:
         """Return the connection by which to broadcast, all being on disk. Raises Unreachable, OSError."""
         if self._wallet.network is None:
             raise Unreachable(_("Electrum is offline"))
         await self._originals.save()
-        if (server := await self._settled()) is None:
+        if (server := await self._settled(payment, but=but)) is None:
             raise Unreachable(_("Electrum is not up to date with its server"))
         return server
 
-    async def _settled(self) -> Interface | None:
-        """Return the connection as soon as the wallet has all the news of it; None where that takes too long."""
-        end = asyncio.get_running_loop().time() + PATIENCE
-        while (  # noqa: ASYNC110 - Electrum's own event tells of half of it only
-            server := self._receiver_wallet.settled_connection()
-        ) is None and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(SHORT_LOOK)
-        return server
+    async def _settled(self, payment: KeptOriginal | None, *, but: str) -> Interface | None:
+        """Return the connection that the wallet has all news of for it, `but` what is to go. Raises Unreachable."""
+        addresses = self._originals.paid_addresses(payment) if payment is not None else set[str]()
+        return await wait_for_news(self._wallet, self._receiver_wallet.settled_connection, addresses, but=but)
 
     def _check_unpaid(self, payment: KeptOriginal) -> None:
         if not self._objections.is_ours(payment):
@@ -288,7 +288,9 @@ class Settling(Logger):
             return False
         await asyncio.sleep(BREATH)
         await self._originals.save()
-        if (server := await self._settled()) is None:  # with the news that come the request may be paid
+        if (
+            server := await self._settled(kept, but=kept.txid)
+        ) is None:  # with the news that come the request may be paid
             return False
         if not self._is_due(kept, session, due_at):  # once more: from here on nothing is waited for
             return True

@@ -132,7 +132,7 @@ class Connections:
         while True:
             route = self._route()
             if host.endswith(".onion") and not route.proxied:
-                raise Unreachable(f"{host} can only be reached through Tor, and no proxy is set")
+                raise NotSent(f"{host} can only be reached through Tor, and no proxy is set")
             if outdated := [kept for kept in self._kept if kept.setting != route.setting]:
                 await self._cut(outdated)
                 continue
@@ -149,7 +149,7 @@ class Connections:
         try:
             http = await stack.enter_async_context(self._new_session(CALL_TIMEOUT))
         except (OSError, ValueError) as error:
-            raise Unreachable(f"the proxy setting cannot be used: {error}") from error
+            raise NotSent(f"the proxy setting cannot be used: {error}") from error
         http.headers.clear()
         http.trace_configs.append(_TELL_REUSE)
         kept = _Kept(http, stack, route.setting, owner, host)
@@ -208,7 +208,7 @@ class HttpTransport:
         """
         directory = _checked(directory)
         if relay is None and directory.startswith("https:"):
-            raise Unreachable(f"the keys of {directory} are fetched through a relay, and there is none")
+            raise NotSent(f"the keys of {directory} are fetched through a relay, and there is none")
         relay = _checked(relay) if relay is not None and directory.startswith("https:") else None
         outer, answer = await self._ask(
             "GET", directory + KEYS_PATH, proxy=relay, headers=KEYS_HEADERS, timeout=self._keys_timeout
@@ -283,7 +283,7 @@ def _checked(url: str) -> str:
     try:
         return check_service_url(url)
     except DecodeError as error:
-        raise Unreachable(str(error)) from None
+        raise NotSent(str(error)) from None
 
 
 async def _tell_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiorpcx import RPCError
 from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
-from payjoin_plugin.app import objections, settling
+from payjoin_plugin.app import objections
 from payjoin_plugin.app.view import view_of
 from payjoin_plugin.app.visible import PaidBy
 from payjoin_plugin.bip78.parameters import Parameters
 from payjoin_plugin.client.pace import Backoff
 from payjoin_plugin.errors import Unreachable, UserError
+from payjoin_plugin.wallet import news
 from payjoin_plugin.wire.uri import parse
 from tests.app.test_kept_originals import hold_paid_otherwise, one_for_two, other_payment, seen_to, vanish
 from tests.app.test_settling import SOON, hold, kept, unchecked
@@ -55,6 +57,11 @@ async def a_while(merchant: Merchant) -> None:
     trigger_callback("wallet_updated", merchant.wallet)
     await asyncio.sleep(0.2)
     await seen_to(merchant)
+
+
+async def nothing_new(_scripthash: str) -> list[dict[str, object]]:
+    """What a server answers that has not heard of a payment yet."""
+    return []
 
 
 async def a_while_before_expiry() -> None:
@@ -234,6 +241,7 @@ async def test_another_connection_takes_the_place_of_the_one_on_which_all_was_kn
             raise RequestTimedOut
 
         network.interface.on_broadcast = dead
+        network.interface.get_history_for_scripthash = nothing_new  # type: ignore[method-assign,assignment]
         session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
         other = other_payment(merchant, session_id)
         merchant.shop.chain.add(other)  # of which the wallet does not know yet
@@ -257,7 +265,7 @@ async def test_another_connection_takes_the_place_of_the_one_on_which_all_was_kn
 async def test_the_news_that_the_request_is_paid_is_being_fetched(
     tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settling, "PATIENCE", 0.1)
+    monkeypatch.setattr(news, "PATIENCE", 0.1)
     async with shop(tmp_path) as merchant:
         session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
         assert merchant.sessions.receiver_wallet.is_current()
@@ -275,6 +283,57 @@ async def test_the_news_that_the_request_is_paid_is_being_fetched(
         await merchant.until_row(session_id, status="paid_without_payjoin")
         await a_while(merchant)
         assert merchant.network.broadcast == []
+        paying.cancel()
+
+
+@pytest.mark.parametrize("by", ["itself", "hand"])
+@on_electrums_loop
+async def test_the_news_that_the_request_is_paid_is_on_its_way(
+    tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(news, "PATIENCE", 0.1)
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.05)
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant, exp=SOON if by == "itself" else HOUR)
+        other = other_payment(merchant, session_id)
+        merchant.shop.chain.add(other)  # nobody has told the wallet
+        if by == "hand":
+            with pytest.raises(Unreachable, match="not up to date"):
+                await merchant.sessions.broadcast_original(session_id)
+        else:
+            await merchant.until_row(session_id, status="expired")
+            await asyncio.sleep(0.5)
+        assert merchant.network.broadcast == []
+        merchant.sees(other)
+        await merchant.until_row(session_id, status="paid_without_payjoin")
+        await a_while(merchant)
+        assert merchant.network.broadcast == []
+        paying.cancel()
+
+
+@pytest.mark.parametrize(
+    "fault", [asyncio.CancelledError(), RPCError(1, "history too large")], ids=["gone", "no answer"]
+)
+@on_electrums_loop
+async def test_the_server_does_not_say_whether_there_is_news(
+    tmp_path: Path, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next", lambda _: 0.05)
+    async with shop(tmp_path) as merchant:
+        assert merchant.network.interface is not None
+        ask, faults = merchant.network.interface.get_history_for_scripthash, [fault]
+
+        async def once_faulty(scripthash: str) -> list[dict[str, object]]:
+            if faults:
+                raise faults.pop()
+            return await ask(scripthash)
+
+        merchant.network.interface.get_history_for_scripthash = once_faulty  # type: ignore[method-assign]
+        session_id, sender, paying = await hold(merchant)
+        with pytest.raises(Unreachable, match="did not answer"):
+            await merchant.sessions.broadcast_original(session_id)
+        assert merchant.network.broadcast == []
+        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
         paying.cancel()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from electrum.address_synchronizer import AddressSynchronizer
+from electrum.interface import TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
 
@@ -332,6 +333,22 @@ async def test_the_original_is_broadcast_when_our_coin_goes_elsewhere(
         merchant.sees(Transaction(elsewhere.serialize()))
         await merchant.until_row(session_id, status="paid_without_payjoin")
         assert merchant.network.broadcast == [sender.made.transaction().txid()]
+
+
+@on_electrums_loop
+async def test_where_the_network_refuses_it_then_the_row_says_so(tmp_path: Path) -> None:
+    async with shop(tmp_path, 300_000) as merchant:
+
+        async def refuse(_tx: Transaction) -> None:
+            raise TxBroadcastServerReturnedError("mempool min fee not met")
+
+        merchant.network.broadcast_transaction = refuse  # type: ignore[method-assign,assignment]
+        elsewhere = pay(merchant.wallet, merchant.wallet.get_receiving_addresses()[0], 200_000)
+        session_id, _sender = await merchant.answered()
+        assert merchant.row(session_id)["held_back"] is None
+        merchant.sees(Transaction(elsewhere.serialize()))
+        await merchant.until(lambda: "min fee not met" in (merchant.row(session_id)["held_back"] or ""))
+        assert merchant.row(session_id)["reason"] == "coin_gone"
 
 
 @on_electrums_loop

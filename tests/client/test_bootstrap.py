@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from payjoin_plugin.errors import DirectoryStatus, Garbled, Unreachable
+from payjoin_plugin.errors import DirectoryStatus, Garbled, NotSent, Unreachable
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.ohttp import KeyConfig
 from tests.client.outlets import transport
@@ -86,7 +86,7 @@ async def test_calls_go_to_a_relay_with_tls(authority: TestAuthority) -> None:
 
 async def test_a_directory_with_tls_is_never_asked_itself(authority: TestAuthority) -> None:
     async with HttpServer(GIVES_KEYS, tls=authority.server("localhost")) as directory, transport() as out:
-        with pytest.raises(Unreachable, match="through a relay, and there is none"):
+        with pytest.raises(NotSent, match="through a relay, and there is none"):
             await out.fetch_keys(None, directory.url("localhost"))
     assert directory.seen == []
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from payjoin_plugin.client.transport import Connections, HttpTransport, Route
-from payjoin_plugin.errors import Dropped, Unreachable
+from payjoin_plugin.errors import Dropped, NotSent, Unreachable
 from tests.client.outlets import electrum_sessions, socks
 from tests.client.servers import Answer, HttpServer, Seen, reply, says, silence
 
@@ -216,15 +216,15 @@ async def test_a_proxy_setting_that_is_none_is_told_and_not_gone_around() -> Non
     broken = socks(1)
     broken.port = ""
     async with HttpServer(silence) as relay:
-        with pytest.raises(Unreachable, match="the proxy setting cannot be used"):
+        with pytest.raises(NotSent, match="the proxy setting cannot be used"):
             await HttpTransport(Connections(electrum_sessions(broken))).post(relay.url(), DIRECTORY, CALL)
     assert relay.seen == []
 
 
 async def test_an_onion_address_without_a_proxy_is_refused_before_anybody_hears_of_it() -> None:
     setting = Setting(Route())
-    with pytest.raises(Unreachable, match="only be reached through Tor"):
+    with pytest.raises(NotSent, match="only be reached through Tor"):
         await setting.transport().post("http://abc.onion", DIRECTORY, CALL)
-    with pytest.raises(Unreachable, match="only be reached through Tor"):
+    with pytest.raises(NotSent, match="only be reached through Tor"):
         await setting.transport().fetch_keys(None, "http://abc.onion")
     assert setting.made == 0

@@ -46,6 +46,15 @@ class Front:
         finally:
             self.lies = {}
 
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        """Hold back what the server says while the block lasts, as a bad line does; what it is told comes through."""
+        self._loop.call_soon_threadsafe(self._may_speak.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._may_speak.set)
+
     def stop(self) -> None:
         """Hang up on everybody, once."""
         if self._thread.is_alive():
@@ -53,7 +62,8 @@ class Front:
             self._thread.join()
 
     async def _live(self, started: threading.Event) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._over, self._may_speak = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        self._may_speak.set()
         async with await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls, limit=LONGEST):
             started.set()
             await self._over.wait()
@@ -81,17 +91,25 @@ class Front:
                 return {"jsonrpc": "2.0", "id": answer["id"], "result": lied_to.pop(answer["id"])}
             return answer
 
-        await asyncio.gather(_hand_on(reader, to_server, heard), _hand_on(from_server, writer, told))
+        always = asyncio.Event()
+        always.set()
+        await asyncio.gather(
+            _hand_on(reader, to_server, heard, always), _hand_on(from_server, writer, told, self._may_speak)
+        )
 
 
 async def _hand_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[dict[str, Any]], dict[str, Any]]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    look: Callable[[dict[str, Any]], dict[str, Any]],
+    may_go: asyncio.Event,
 ) -> None:
     """Hand on line by line until one side hangs up; then hang up on the other. A batch is a list."""
     try:
         while line := await reader.readline():
             said = json.loads(line)
             said = [look(one) for one in said] if isinstance(said, list) else look(said)
+            await may_go.wait()
             writer.write(json.dumps(said).encode() + b"\n")
             await writer.drain()
     except ConnectionError:

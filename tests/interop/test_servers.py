@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from electrum.bitcoin import script_to_scripthash
+from electrum.bitcoin import address_to_script, script_to_scripthash
+from electrum.constants import BitcoinRegtest
 
 from payjoin_plugin.bip78.psbt import parse, spent_output
 from tests.interop.conftest import new_wallet, setting, settings_for
 from tests.interop.fronts import Front
-from tests.interop.payments import UNTIL_ASKED, hold, pay, session_of
+from tests.interop.payments import UNTIL_ASKED, hold, is_at_node, pay, session_of, txid_of_original
 from tests.interop.receiver import Receiver
 from tests.interop.sender import AMOUNT
 from tests.mailroom.certificates import make_certificates
-from tests.sender.payer import Payer
+from tests.sender.payer import Funds, Payer
 from tests.sender.payment import Payment, Terms
 from tests.stand.processes import wait_until
 from tests.stand.server import Server
@@ -89,6 +90,21 @@ def test_the_senders_coin_is_asked_about_and_watched_at_another_server(
     assert own.asked_about(coin) == set()
     txid = payment.broadcast_payjoin()
     assert merchant.until(session_of(request), status="completed")["payjoin_txid"] == txid
+
+
+def test_what_the_wallets_own_server_says_late_is_waited_for(
+    stand: Stand, merchant: Receiver, payer: Payer, own: Front
+) -> None:
+    stranger = Payer.create(stand, "stranger", Funds("p2wpkh", 500_000))
+    with setting(merchant, UNTIL_ASKED, value=True):
+        request, payment = hold(payer, merchant, expiry=10)
+        with own.late():
+            (coin,) = stranger.coins()
+            stranger.broadcast(stranger.spend([coin.outpoint], to=request["address"], value_sat=AMOUNT))
+            address: str = script_to_scripthash(address_to_script(request["address"], net=BitcoinRegtest))
+            wait_until(lambda: HISTORY in own.asked_about(address), what="it is asked before the original goes out")
+        merchant.until(session_of(request), status="paid_without_payjoin")
+        assert not is_at_node(stand, txid_of_original(payment))
 
 
 def test_where_that_server_hides_the_coin_the_wallets_own_is_asked(

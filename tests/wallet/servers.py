@@ -182,6 +182,11 @@ class Server:
     async def broadcast_transaction(self, tx: Transaction) -> None:
         await self.on_broadcast(tx)
 
+    async def get_history_for_scripthash(self, scripthash: str) -> list[dict[str, object]]:
+        assert self.session is not None
+        history: Any = await self.session.send_request("blockchain.scripthash.get_history", [scripthash])
+        return list(history)
+
     async def close(self) -> None:
         self.got_disconnected.set()
 
