@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def why_held_back(sessions: WalletSessions, session_id: str, txid: str) -> str | None:
     """Return any reason, for who does not see what became of the sender's coins."""
     holds = sessions.originals.holds(txid)
-    if any(sessions.originals.has_visible_spender(one) for one in holds):
+    if session_id in sessions.double_spends.seen or any(sessions.originals.has_visible_spender(one) for one in holds):
         return _("Another transaction spends its coins.")
     return refusal(sessions, session_id) or objection(sessions, txid)
 

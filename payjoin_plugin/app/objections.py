@@ -121,10 +121,17 @@ class Objections:
 
     def pays_another(self, kept: KeptOriginal) -> bool:
         """Tell the same of all that it pays: a local transaction, which nobody has, is counted for each by Electrum."""
-        held = {one.address for one in self._originals.holds(kept.txid)}
-        beside = {txout.address for txout in self._originals.payments_to_us(kept)} - held
-        others = (requests_at(self._wallet, address) for address in beside)
-        return self.is_in_the_way(kept) or any(self._is_any_unpaid(request_ids) for request_ids in others)
+        own = {one.request_id for one in self._originals.holds(kept.txid)}
+        pays: Counter[str] = Counter()
+        for txout in self._originals.payments_to_us(kept):
+            pays[txout.address] += txout.value
+        return self.is_in_the_way(kept) or any(
+            not request_paid(self._wallet, request) and amount_sat + arrived >= (request.get_amount_sat() or 0)
+            for address, amount_sat in pays.items()
+            for request_id in requests_at(self._wallet, address) - own
+            if (request := self._wallet.get_request(request_id)) is not None
+            for arrived in [arrived_sat(self._wallet, address, since_height=request.height)]
+        )
 
     def _is_any_unpaid(self, request_ids: set[str]) -> bool:
         requests = [self._wallet.get_request(request_id) for request_id in request_ids]

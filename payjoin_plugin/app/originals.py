@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from electrum.bitcoin import is_address
 from electrum.i18n import _
-from electrum.interface import RequestTimedOut, TxBroadcastError
+from electrum.interface import RequestTimedOut, TxBroadcastError, TxBroadcastServerReturnedError
 from electrum.logging import Logger
 from electrum.network import BestEffortRequestFailed, UntrustedServerReturnedError
 from electrum.transaction import Transaction
@@ -184,13 +184,15 @@ class Originals(Logger):
         """
         sent = Transaction(tx)
         paid = {txout.address for txout in sent.outputs() if self._wallet.is_mine(txout.address)}
-        self._sent[str(sent.txid())] = time.monotonic(), paid
+        txid, before = str(sent.txid()), self._sent.get(str(sent.txid()))
+        self._sent[txid] = time.monotonic(), paid
         try:
             if server.session is None:
                 raise Unreachable(_("Electrum is offline"))
             await server.broadcast_transaction(Transaction(tx))
         except TxBroadcastError as error:
-            self._sent.pop(str(sent.txid()), None)
+            if isinstance(error, TxBroadcastServerReturnedError) and before is None:
+                self._sent.pop(txid, None)
             raise UserError(" ".join(error.get_message_for_gui().split())) from error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():

@@ -185,12 +185,13 @@ class Report:
         if (kept := self._sessions.originals.of_session(session_id)) is None:
             return said
         depth = confirmations(self._sessions.wallet, kept.txid)
+        is_due = depth is None and not kept.aborted and self._sessions.originals.may_be_mined(kept.txid)
         return said | {
             "reason": reason + " " + _("The sender's own payment is kept."),
             "request_id": kept.request_id,
             "confirmations": depth,
             "original_txid": kept.txid,
-            "held_back": why_held_back(self._sessions, session_id, kept.txid) if depth is None else None,
+            "held_back": why_held_back(self._sessions, session_id, kept.txid) if is_due else None,
         }
 
     def _is_unreadable(self, session_id: str) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from ..errors import DecodeError, NotSent
+from ..errors import DecodeError, Unreachable
 from ..wire.ohttp import KeyConfig
 
 FIRST_QUARANTINE = 60.0
@@ -109,11 +109,11 @@ class Relays:
     def choose(self, directory: str, *, now: float, avoid: str | None = None) -> str:
         """Return a relay to `directory` at random; another one than `avoid` where two are left.
 
-        Raises NotSent where each relay of the list is run by the directory's operator.
+        Raises Unreachable where each relay of the list is run by the directory's operator.
         """
         allowed = [relay for relay in self._relays() if not same_operator(relay, directory)]
         if not allowed:
-            raise NotSent(f"there is no relay to {directory} that somebody else runs than the directory")
+            raise Unreachable(f"there is no relay to {directory} that somebody else runs than the directory")
         good = [relay for relay in allowed if not self._is_quarantined(relay, now)]
         if not good:
             return min(allowed, key=lambda relay: self._quarantines[relay].ends_at)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from electrum.i18n import _
+from electrum.logging import get_logger
 
 from ..errors import Unreachable
 from .watching import confirmations, script_of
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from electrum.interface import Interface
     from electrum.wallet import Abstract_Wallet
 
+_logger = get_logger(__name__)
+
 PATIENCE = 10
 """Seconds that a broadcast waits for the wallet to have all the news of its server."""
 SHORT_LOOK = 0.2
 """Seconds between two looks whether it has."""
+BETWEEN_QUESTIONS = 1.0
+"""Seconds between two questions to the server, which counts what it is asked."""
 
 
 async def wait_for_news(
@@ -38,9 +43,10 @@ async def wait_for_news(
         server = connection()
         if server is not None and await _has_heard_all(wallet, server, addresses, but=but) and connection() is server:
             return server
-        if asyncio.get_running_loop().time() >= end:
+        pause = SHORT_LOOK if server is None else BETWEEN_QUESTIONS
+        if asyncio.get_running_loop().time() + pause > end:
             return None
-        await asyncio.sleep(SHORT_LOOK)  # Electrum's own event tells of half of it only
+        await asyncio.sleep(pause)  # Electrum's own event tells of half of it only
 
 
 async def _has_heard_all(wallet: Abstract_Wallet, server: Interface, addresses: Iterable[str], *, but: str) -> bool:
@@ -54,6 +60,15 @@ async def _has_heard_all(wallet: Abstract_Wallet, server: Interface, addresses: 
         except Exception as error:
             # A limit of time, an error of the server's, an answer that Electrum does not take: all of many types.
             raise Unreachable(_("the Electrum server did not answer")) from error
-        if any(confirmations(wallet, txid) is None for txid in {str(entry["tx_hash"]) for entry in history} - {but}):
+        if any(_is_news(wallet, txid, address) for txid in {str(entry["tx_hash"]) for entry in history} - {but}):
+            _logger.info("the wallet's server has more for an address than the wallet has heard")
             return False
     return True
+
+
+def _is_news(wallet: Abstract_Wallet, txid: str, address: str) -> bool:
+    """Tell whether the wallet does not know of a transaction, or takes what pays the address for dropped."""
+    tx = wallet.db.get_transaction(txid)
+    if tx is not None and all(txout.address != address for txout in tx.outputs()):
+        return False
+    return confirmations(wallet, txid) is None

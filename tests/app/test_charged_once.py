@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiorpcx import RPCError
+from electrum.address_synchronizer import AddressSynchronizer
 from electrum.interface import RequestTimedOut, TxBroadcastServerReturnedError
 from electrum.transaction import Transaction
 from electrum.util import trigger_callback
@@ -308,6 +309,24 @@ async def test_the_news_that_the_request_is_paid_is_on_its_way(
         await merchant.until_row(session_id, status="paid_without_payjoin")
         await a_while(merchant)
         assert merchant.network.broadcast == []
+        paying.cancel()
+
+
+@on_electrums_loop
+async def test_what_the_wallet_takes_for_dropped_and_pays_the_address_nothing_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AddressSynchronizer, "_are_new_inputs_valid", lambda *_, **__: True)  # nobody signed it
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        address = merchant.row(session_id)["address"]
+        little = transaction([foreign_outpoint("a little")], [(address, 1_000)])
+        merchant.sees(little)
+        spent = transaction([f"{little.txid()}:0"], [(merchant.wallet.get_change_addresses()[0], 500)])
+        merchant.wallet.adb.add_transaction(spent)
+        for tx in (little, spent):
+            merchant.shop.chain.add(tx)
+        assert await merchant.sessions.broadcast_original(session_id) == sender.made.transaction().txid()
         paying.cancel()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +181,20 @@ async def test_nonsense_of_the_electrum_server_stops_no_session(tmp_path: Path) 
         session.answers.clear()
         await paying
         await merchant.until_row(session_id, stage="waiting_for_broadcast")
+
+
+@on_electrums_loop
+async def test_a_payment_that_is_due_and_double_spent_says_why_it_does_not_go_out(
+    tmp_path: Path, set_ahead: Callable[[int], None]
+) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        hear(merchant, elsewhere(sender))
+        await merchant.until_row(session_id, reason="double_spend")
+        set_ahead(7200)
+        await merchant.until_row(session_id, status="expired", held_back="Another transaction spends its coins.")
+        assert merchant.network.broadcast == []
+        paying.cancel()
 
 
 @on_electrums_loop

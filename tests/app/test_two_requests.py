@@ -81,9 +81,12 @@ async def test_it_becomes_no_local_transaction_by_which_electrum_would_call_anot
         assert merchant.wallet.get_invoice_status(second) == PR_UNPAID
 
 
+@pytest.mark.parametrize(("amount_sat", "paid"), [(AMOUNT, "after it"), (1_000, "")])
 @on_electrums_loop
-async def test_it_becomes_one_where_that_request_is_paid(tmp_path: Path) -> None:
-    async with held_beside(tmp_path, paid="after it") as (merchant, _session_id, _second, _original):
+async def test_it_becomes_one_where_that_request_is_paid_or_would_not_be(
+    tmp_path: Path, amount_sat: int, paid: str
+) -> None:
+    async with held_beside(tmp_path, amount_sat, paid=paid) as (merchant, _session_id, _second, _original):
         await merchant.close()
         assert merchant.sessions.handover.hand_over() == 1
 

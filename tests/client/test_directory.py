@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payjoin_plugin.client.directory import KeyCache, Relays, operator_of, same_operator
-from payjoin_plugin.errors import NotSent
+from payjoin_plugin.errors import Unreachable
 from payjoin_plugin.wire.keys import SecretKey
 from payjoin_plugin.wire.ohttp import KeyConfig
 
@@ -96,7 +96,7 @@ def test_a_relay_of_the_directorys_operator_is_never_chosen() -> None:
 
 @pytest.mark.parametrize("urls", [(), ("https://lets.payjo.in", "https://payjo.in")])
 def test_without_a_relay_of_somebody_else_there_is_none(urls: tuple[str, ...]) -> None:
-    with pytest.raises(NotSent, match=r"no relay to https://payjo\.in"):
+    with pytest.raises(Unreachable, match=r"no relay to https://payjo\.in"):
         relays(*urls).choose(DIRECTORY, now=NOW)
 
 

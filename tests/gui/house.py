@@ -213,6 +213,7 @@ class House:
 
     def tidy(self) -> None:
         """Close the windows and wallets, and be as at the start."""
+        self.chain.txs.clear()  # wallets and payments are made alike each time
         self._steps.clear()
         for window in list(self.gui.windows):
             self.close_window(window)
