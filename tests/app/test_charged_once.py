@@ -313,6 +313,47 @@ async def test_the_news_that_the_request_is_paid_is_on_its_way(
 
 
 @on_electrums_loop
+async def test_the_connection_changes_while_the_server_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(news, "PATIENCE", 0.1)
+    async with shop(tmp_path) as merchant:
+        session_id, _sender, paying = await hold(merchant)
+        second = Server("second", merchant.shop.chain)
+        second.on_broadcast = merchant.network.broadcast_transaction
+
+        async def meanwhile(_scripthash: str) -> list[dict[str, object]]:
+            merchant.network.interface = second
+            return []
+
+        assert merchant.network.interface is not None
+        merchant.network.interface.get_history_for_scripthash = meanwhile  # type: ignore[method-assign,assignment]
+        with pytest.raises(Unreachable, match="not up to date"):
+            await merchant.sessions.broadcast_original(session_id)
+        assert merchant.network.broadcast == []
+        paying.cancel()
+
+
+@pytest.mark.parametrize("heard", ["by the server", "by the wallet too"])
+@on_electrums_loop
+async def test_the_payment_itself_came_while_the_server_is_asked(tmp_path: Path, heard: str) -> None:
+    async with shop(tmp_path) as merchant:
+        session_id, sender, paying = await hold(merchant)
+        original = sender.made.transaction()
+
+        async def meanwhile(_scripthash: str) -> list[dict[str, object]]:
+            if heard == "by the wallet too":
+                merchant.sees(original)
+            return [{"tx_hash": original.txid(), "height": 0}]
+
+        assert merchant.network.interface is not None
+        merchant.network.interface.get_history_for_scripthash = meanwhile  # type: ignore[method-assign,assignment]
+        assert await merchant.sessions.broadcast_original(session_id) == original.txid()
+        assert merchant.network.broadcast == ([original.txid()] if heard == "by the server" else [])
+        paying.cancel()
+
+
+@on_electrums_loop
 async def test_what_the_wallet_takes_for_dropped_and_pays_the_address_nothing_is_no_news(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
