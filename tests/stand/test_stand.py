@@ -183,7 +183,8 @@ def test_nothing_is_left_when_the_runner_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout is not None
         pid = int(runner.stdout.readline())
-        assert _alive(pid)
+        # Until `setpriv` has asked for it, nobody is told of the runner's end.
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "sleep", what="the service runs")
         runner.send_signal(signal.SIGKILL)
     wait_until(lambda: not _alive(pid), what="the service of a killed runner is gone", seconds=30)
 
