@@ -1,4 +1,4 @@
-"""Why a sender's own payment that is due does not go out by itself, as a sentence; by hand it can."""
+"""Why a sender's own payment that is due does not go out by itself, as a sentence; by hand it can be tried."""
 
 from __future__ import annotations
 
